@@ -1,0 +1,174 @@
+"""What a subscription asks for: the body of ``PUT /v1/subscriptions/{name}`` and of the WebSocket ``subscribe`` frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from router_client.errors import InvalidInput
+from router_client.topics import check_pattern
+
+MAX_PATTERNS = 100
+MAX_IN_FLIGHT = 10_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+Overflow = Literal["drop_oldest", "drop_newest", "block"]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed delivery is tried again: ``base_s * factor ** (attempt - 1)``, at most ``max_s``, give or take
+    the ``jitter`` fraction; after ``max_attempts`` deliveries the event is dead-lettered.
+    """
+
+    max_attempts: int = 5
+    base_s: float = 1.0
+    factor: float = 2.0
+    max_s: float = 300.0
+    jitter: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionSpec:
+    """One subscription, checked by :meth:`from_object`.
+
+    ``ordering`` ``key`` keeps events of one (correlation_id, priority) in order, one in flight; ``none`` does not.
+    A ``durable`` one keeps its backlog while nobody is connected; another lives as long as its connection, with a
+    buffer of ``buffer`` events and the ``overflow`` policy.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    ordering: Literal["key", "none"] = "key"
+    ack_timeout_s: float = 30.0
+    retry: RetryPolicy = RetryPolicy()
+    on_dead_letter: Literal["release"] = "release"
+    max_in_flight: int = 100
+    durable: bool = True
+    buffer: int = 1000
+    overflow: Overflow = "drop_oldest"
+    destination: Mapping[str, Any] = field(default_factory=lambda: {"kind": "consumer"})
+
+    def to_object(self) -> dict[str, Any]:
+        """Return the JSON object of the wire, with every default spelled out."""
+        return {**asdict(self), "topics": list(self.topics)}
+
+    @classmethod
+    def from_object(cls, name: object, body: object) -> SubscriptionSpec:
+        """Check ``body`` and build the spec.
+
+        The filter is only checked to be an object here; the node checks its language.
+        Raises InvalidInput whose ``field`` is the member at fault.
+        """
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidInput(
+                "1 to 128 letters, digits, dots, dashes and underscores, a letter or digit first",
+                field="name",
+            )
+        if not isinstance(body, dict):
+            raise InvalidInput("a subscription is a JSON object", field="subscription")
+        values: dict[str, Any] = {}
+        for key, value in body.items():
+            if key == "name":
+                if value != name:
+                    raise InvalidInput(f"differs from the name addressed, {name}", field="name")
+                continue
+            check = _CHECKS.get(key)
+            if check is None:
+                raise InvalidInput("unknown member", field=str(key))
+            if value is not None:
+                values[key] = check(value, key)
+        if "topics" not in values:
+            raise InvalidInput('is required, for example ["orders.*"]', field="topics")
+        return cls(name=name, **values)
+
+
+def _topics(value: object, name: str) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)) or not value:
+        raise InvalidInput("a list of at least one pattern", field=name)
+    if len(value) > MAX_PATTERNS:
+        raise InvalidInput(f"at most {MAX_PATTERNS} patterns", field=name)
+    return tuple(dict.fromkeys(check_pattern(p, f"{name}[{i}]") for i, p in enumerate(value)))
+
+
+def _object(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidInput("must be a JSON object", field=name)
+    return value
+
+
+def _number(low: float, high: float) -> Any:
+    def check(value: object, name: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise InvalidInput(f"a number from {low:g} to {high:g}", field=name)
+        return float(value)
+
+    return check
+
+
+def _integer(low: int, high: int) -> Any:
+    def check(value: object, name: str) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise InvalidInput(f"an integer from {low} to {high}", field=name)
+        return value
+
+    return check
+
+
+def _one_of(*choices: str) -> Any:
+    def check(value: object, name: str) -> str:
+        if value not in choices:
+            raise InvalidInput("one of " + ", ".join(choices), field=name)
+        return str(value)
+
+    return check
+
+
+def _boolean(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput("true or false", field=name)
+    return value
+
+
+def _retry(value: object, name: str) -> RetryPolicy:
+    checks = {
+        "max_attempts": _integer(1, 100),
+        "base_s": _number(0, 3600),
+        "factor": _number(1, 10),
+        "max_s": _number(0, 86_400),
+        "jitter": _number(0, 1),
+    }
+    values = {}
+    for key, part in _object(value, name).items():
+        if key not in checks:
+            raise InvalidInput("unknown member", field=f"{name}.{key}")
+        values[key] = checks[key](part, f"{name}.{key}")
+    return RetryPolicy(**values)
+
+
+def _destination(value: object, name: str) -> dict[str, Any]:
+    body = _object(value, name)
+    if body.get("kind") != "consumer":
+        raise InvalidInput('this version delivers to {"kind": "consumer"} only', field=f"{name}.kind")
+    for key in body:
+        if key != "kind":
+            raise InvalidInput("unknown member", field=f"{name}.{key}")
+    return body
+
+
+_CHECKS: dict[str, Any] = {
+    "topics": _topics,
+    "filter": _object,
+    "ordering": _one_of("key", "none"),
+    "ack_timeout_s": _number(0.05, 43_200),
+    "retry": _retry,
+    "on_dead_letter": _one_of("release"),
+    "max_in_flight": _integer(1, MAX_IN_FLIGHT),
+    "durable": _boolean,
+    "buffer": _integer(1, 100_000),
+    "overflow": _one_of("drop_oldest", "drop_newest", "block"),
+    "destination": _destination,
+}

@@ -1,0 +1,186 @@
+"""What the router needs from a database, as Protocols. Each has one contract suite that every implementation passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+
+class StoredEvent(NamedTuple):
+    """One event as the store keeps it.
+
+    ``accepted_at_us`` is the log's time of acceptance in microseconds since 1970; with ``id`` it is the store's key.
+    ``body`` is the encoded event, kept byte for byte. The other fields are copies of members of the body to search by.
+    """
+
+    accepted_at_us: int
+    id: str
+    type: str
+    source: str
+    correlation_id: str
+    priority: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """Which events to list. Absent conditions do not restrict; those present must all hold.
+
+    ``type`` is a topic or a pattern; ``since`` (inclusive) and ``until`` (exclusive) bound the time of acceptance;
+    ``payload`` must be contained in the event's payload (objects recursively, arrays as sets, as jsonb ``@>`` does).
+    Order is by (accepted_at, id), newest first when ``descending``. ``cursor`` is the ``next`` of the page before.
+    """
+
+    type: str | None = None
+    correlation_id: str | None = None
+    source: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    payload: Mapping[str, Any] | None = None
+    descending: bool = True
+    limit: int = 100
+    cursor: str | None = None
+
+
+class EventPage(NamedTuple):
+    """One page of events; ``next`` continues, None ends. A page may be shorter than the limit and yet not the last."""
+
+    events: list[StoredEvent]
+    next: str | None
+
+
+class EventStore(Protocol):
+    """Every event accepted, by id and by query. All methods raise StoreUnavailable when the database is away."""
+
+    async def save(self, events: Sequence[StoredEvent]) -> int:
+        """Store events in one transaction and return how many were new; those already there are left as they are.
+
+        Raises StoreRejected when the database refuses the data itself.
+        """
+        ...
+
+    async def load(self, event_id: str) -> StoredEvent | None:
+        """Return the event of that id (the first accepted, should there be several), or None."""
+        ...
+
+    async def query(self, query: EventQuery) -> EventPage:
+        """Return one page. Raises InvalidInput for a cursor that is not one of ours or a limit outside 1..1000."""
+        ...
+
+    async def delete(self, event_ids: Sequence[str]) -> int:
+        """Delete events by id and return how many went."""
+        ...
+
+    async def count(self) -> int:
+        """Return how many events are stored."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the database answers; for readiness checks."""
+        ...
+
+
+class SubscriptionStore(Protocol):
+    """Durable subscriptions by name, each a JSON object."""
+
+    async def put(self, name: str, spec: Mapping[str, Any]) -> bool:
+        """Create or replace; return True when it was created."""
+        ...
+
+    async def get(self, name: str) -> dict[str, Any] | None:
+        """Return the object stored under ``name``, or None."""
+        ...
+
+    async def list(self) -> list[dict[str, Any]]:
+        """Return all, ordered by name."""
+        ...
+
+    async def remove(self, name: str) -> bool:
+        """Remove and return True, or return False when there was none."""
+        ...
+
+
+DeadLetterReason = Literal["attempts", "rejected", "store_refused", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """One event that could not be delivered to one subscription.
+
+    ``id`` is given by the place that keeps it and is unique in the cluster. Times are microseconds since 1970.
+    ``reason`` says why it was given up, ``error`` is the last failure's text (at most 4 KiB).
+    """
+
+    id: str
+    subscription: str
+    partition: int
+    reason: str
+    error: str
+    attempts: int
+    accepted_at_us: int
+    dead_at_us: int
+    event_id: str
+    event_type: str
+    body: bytes
+
+
+class DeadLetterPage(NamedTuple):
+    """One page of dead letters, oldest first; ``next`` continues, None ends."""
+
+    letters: list[DeadLetter]
+    next: str | None
+
+
+class DeadLetters(Protocol):
+    """Dead letters to operators: list, look, remove. How they get there is the log's matter."""
+
+    async def list(
+        self,
+        *,
+        subscription: str | None = None,
+        reason: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> DeadLetterPage:
+        """Return one page. Raises InvalidInput for a bad cursor or a limit outside 1..1000."""
+        ...
+
+    async def get(self, letter_id: str) -> DeadLetter | None:
+        """Return the letter of that id, or None."""
+        ...
+
+    async def remove(self, letter_ids: Sequence[str]) -> int:
+        """Remove letters by id and return how many went."""
+        ...
+
+    async def count(self) -> int:
+        """Return how many letters there are."""
+        ...
+
+
+class DeadLetterSink(Protocol):
+    """Where an embedded log puts dead letters: the store."""
+
+    async def add(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep letters; adding an id again changes nothing."""
+        ...
+
+
+class Database(Protocol):
+    """An open database with its ports; :func:`stores.open.open_database` makes one from a URL."""
+
+    events: EventStore
+    subscriptions: SubscriptionStore
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date and return the names of the migrations applied now.
+
+        Any number of nodes may call it at the same time; each migration is applied once.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection; closing twice is allowed."""
+        ...
