@@ -1,0 +1,59 @@
+"""The name of every Redis key. docs/redis-keys.md says what each holds and how long it lives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GROUP = "router"
+CONSUMER = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names of one cluster. All keys of a partition share the hash tag ``{er:<cluster>:<partition>}``."""
+
+    cluster: str
+
+    def ingest(self, partition: int, priority: int) -> str:
+        """Stream of record batches waiting to be routed."""
+        return f"{{er:{self.cluster}:{partition}}}:in:{priority}"
+
+    def position(self, partition: int) -> str:
+        """Hash: log generation, last sequence, number of events settled."""
+        return f"{{er:{self.cluster}:{partition}}}:pos"
+
+    def ids(self, partition: int) -> str:
+        """Sorted set of the event ids accepted within the deduplication window."""
+        return f"{{er:{self.cluster}:{partition}}}:ids"
+
+    def lease(self, partition: int) -> str:
+        """String: the owner's fencing token, with the lease as its time to live."""
+        return f"{{er:{self.cluster}:{partition}}}:lease"
+
+    def epoch(self, partition: int) -> str:
+        """String: the last epoch given out."""
+        return f"{{er:{self.cluster}:{partition}}}:epoch"
+
+    def high_water(self, partition: int) -> str:
+        """Hash: lane -> highest position spilled."""
+        return f"{{er:{self.cluster}:{partition}}}:hw"
+
+    def lanes(self, partition: int) -> str:
+        """Set of the lanes that have something spilled."""
+        return f"{{er:{self.cluster}:{partition}}}:lanes"
+
+    def queue(self, partition: int, lane: str) -> str:
+        """Stream of what a lane (``<subscription>:<priority>``) spilled."""
+        return f"{{er:{self.cluster}:{partition}}}:q:{lane}"
+
+    def retry(self, partition: int, lane: str) -> str:
+        """Hash: spilled entry -> attempts made and the time of the next."""
+        return f"{{er:{self.cluster}:{partition}}}:retry:{lane}"
+
+    def dead_letters(self, partition: int) -> str:
+        """Stream of dead letters."""
+        return f"{{er:{self.cluster}:{partition}}}:dlq"
+
+    def meta(self) -> str:
+        """Hash: what was set once for the cluster (partitions)."""
+        return f"er:{self.cluster}:meta"

@@ -1,0 +1,153 @@
+"""What the edges (HTTP, WebSocket, in-process) may ask of the engine, and what the engine asks of a consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from router_client.errors import EventRouterError
+from router_client.event import Event
+from router_client.spec import SubscriptionSpec
+from stores.ports import DeadLetter, DeadLetterPage, EventPage, EventQuery, StoredEvent
+
+
+class Published(NamedTuple):
+    """An accepted event; ``duplicate`` when its id was accepted before within the deduplication window."""
+
+    id: str
+    partition: int
+    duplicate: bool
+
+
+class Delivery(NamedTuple):
+    """One event handed to one consumer; ``attempt`` counts from 1, ``body`` is the event object as JSON bytes."""
+
+    delivery_id: str
+    attempt: int
+    body: bytes
+
+
+class Nack(NamedTuple):
+    """A delivery given back; None leaves the delay to the subscription's retry policy."""
+
+    delivery_id: str
+    delay_s: float | None = None
+    error: str = ""
+
+
+class Settlement(NamedTuple):
+    """What a consumer says of its deliveries: done, failed, give up (dead-letter), or more time please."""
+
+    ack: Sequence[str] = ()
+    nack: Sequence[Nack] = ()
+    reject: Sequence[Nack] = ()
+    extend: Sequence[str] = ()
+
+
+class Consumer(Protocol):
+    """Whoever takes deliveries of a subscription on this node."""
+
+    def push(self, deliveries: list[Delivery]) -> None:
+        """Take deliveries. Called on the event loop, must return at once; never more than the credit given."""
+        ...
+
+    def ended(self, error: EventRouterError) -> None:
+        """Learn that the subscription is gone (deleted, replaced or the node stops); nothing more is pushed."""
+        ...
+
+
+class Attachment(Protocol):
+    """A consumer's hold on a subscription."""
+
+    name: str
+
+    def add_credit(self, more: int) -> None:
+        """Allow ``more`` further deliveries; the sum is capped at the subscription's max_in_flight."""
+        ...
+
+    def settle(self, settlement: Settlement) -> list[str]:
+        """Settle deliveries of this consumer; returns the ids that are not (or no longer) its own to settle."""
+        ...
+
+    def detach(self, *, requeue: bool = True) -> None:
+        """Stop taking deliveries. With ``requeue`` what is in flight is delivered again at once, else after its
+        ack timeout (a pull consumer's deliveries outlive the call). Detaching twice is allowed.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Events in, consumers out: what a running node offers to its edges."""
+
+    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
+        """Check and append event objects; one result each, in order. Returns when the accepted ones are in the log.
+
+        Raises InvalidInput for an ``ack`` level that is not offered and Unavailable when the log is away.
+        """
+        ...
+
+    async def publish_events(
+        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted"
+    ) -> list[Published | EventRouterError]:
+        """As publish, for events already built; an error among them comes back in its place."""
+        ...
+
+    async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
+        """Create or change the subscription and attach a consumer to it; an ephemeral one ends with its consumer."""
+        ...
+
+    def attach(self, name: str, consumer: Consumer, credit: int) -> Attachment:
+        """Attach a consumer to an existing subscription. Raises NotFound."""
+        ...
+
+    def settle(self, name: str, settlement: Settlement) -> list[str]:
+        """Settle deliveries of a subscription whoever holds them (pull). Raises NotFound; returns unknown ids."""
+        ...
+
+
+class Management(Protocol):
+    """What operators ask of a node."""
+
+    async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
+        """Create or replace a durable subscription; returns (created, the full spec)."""
+        ...
+
+    async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
+        """Delete. Raises NotFound, and Conflict while it has a backlog that is not to be discarded."""
+        ...
+
+    def subscriptions(self) -> list[dict[str, Any]]:
+        """Return every subscription's spec with its ``backlog``, ``in_flight`` and ``consumers``."""
+        ...
+
+    async def event(self, event_id: str) -> StoredEvent:
+        """Return a stored event. Raises NotFound or Unavailable."""
+        ...
+
+    async def events(self, query: EventQuery) -> EventPage:
+        """Query stored events. Raises InvalidInput or Unavailable."""
+        ...
+
+    async def dead_letters(self, filters: Mapping[str, str | None], limit: int, cursor: str | None) -> DeadLetterPage:
+        """List dead letters; ``filters`` has ``subscription`` and ``reason``."""
+        ...
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter:
+        """Return one. Raises NotFound."""
+        ...
+
+    async def replay_dead_letters(self, letter_ids: Sequence[str]) -> int:
+        """Deliver letters again to the subscription each failed in, and remove them; returns how many."""
+        ...
+
+    async def purge_dead_letters(self, letter_ids: Sequence[str]) -> int:
+        """Remove letters; returns how many."""
+        ...
+
+    async def checks(self) -> dict[str, dict[str, Any]]:
+        """Return {"transport"|"persistence"|"queue"|"workers": {"ok": bool, "detail": str}} for /readyz."""
+        ...
+
+    def partitions(self) -> list[dict[str, Any]]:
+        """Return {"partition", "owner", "epoch", "backlog": {"9": n, ...}, "lag_s"} of each partition."""
+        ...
