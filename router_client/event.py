@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from router_client.errors import InvalidInput, TooLarge
-from router_client.json_input import check_depth
+from router_client.json_input import check_depth, check_finite
 from router_client.topics import check_topic
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -95,8 +95,9 @@ class Event:
             raise InvalidInput(f"not representable as JSON: {error}", field="payload") from error
         if len(data) > max_bytes:
             raise TooLarge(f"{len(data)} bytes encoded; the limit is {max_bytes}", field="event")
-        check_depth(self.payload, data, "payload")
-        check_depth(self.metadata, data, "metadata")
+        for name, value in (("payload", self.payload), ("metadata", self.metadata)):
+            check_depth(value, data, name)
+            check_finite(value, data, name)
         return data
 
 
@@ -159,13 +160,13 @@ def _mapping(value: object, name: str) -> dict[str, Any]:
 
 def parse_time(value: object, name: str) -> datetime:
     """Read an RFC 3339 time with an offset into UTC; raises InvalidInput naming ``name``."""
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC)
-    if isinstance(value, str) and _RFC3339.fullmatch(value):
-        try:
+    try:
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return value.astimezone(UTC)
+        if isinstance(value, str) and _RFC3339.fullmatch(value):
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
+    except (ValueError, OverflowError):
+        pass  # the year 0 or 10000 in UTC: refused like any other text that is no time
     raise InvalidInput("must be an RFC 3339 time with an offset, such as 2013-01-01T05:15:00Z", field=name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -19,8 +20,8 @@ _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 def loads(data: bytes | str, field: str = "body") -> Any:
     """Decode one JSON document.
 
-    Raises InvalidInput for bad syntax, bad UTF-8, NaN or infinity, integers beyond 64 bits, and nesting beyond
-    ``MAX_DEPTH``; the error names the path of the value where there is one, else ``field``.
+    Raises InvalidInput naming ``field`` for bad syntax, bad UTF-8, NaN or infinity, integers beyond 64 bits, and
+    nesting beyond orjson's 1,024 levels. How deep an event may nest is checked for each event: see check_depth.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     try:
@@ -39,11 +40,24 @@ def check_depth(value: Any, encoded: bytes, field: str) -> None:
     stack: list[tuple[Any, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
-        if not isinstance(item, (dict, list)):
+        if not isinstance(item, (dict, list, tuple)):
             continue
         if depth > MAX_DEPTH:
             raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", field=field)
         stack.extend((child, depth + 1) for child in (item.values() if isinstance(item, dict) else item))
+
+
+def check_finite(value: Any, encoded: bytes, field: str) -> None:
+    """Refuse NaN and infinities, which orjson writes as null; ``encoded`` (its JSON) makes the common case free."""
+    if b"null" not in encoded:
+        return
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            raise InvalidInput(f"{item} is not a JSON number", field=field)
+        if isinstance(item, (dict, list, tuple)):
+            stack.extend(item.values() if isinstance(item, dict) else item)
 
 
 def refuse_wide_integers(raw: bytes, field: str) -> None:
@@ -54,4 +68,7 @@ def refuse_wide_integers(raw: bytes, field: str) -> None:
             raise InvalidInput(f"the integer {digits[:24]} does not fit 64 bits; send it as text", field=field)
         return int(digits)
 
-    json.loads(raw, parse_int=exact)
+    try:
+        json.loads(raw, parse_int=exact)
+    except RecursionError as error:
+        raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", field=field) from error

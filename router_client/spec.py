@@ -1,4 +1,4 @@
-"""What a subscription asks for: the body of ``PUT /v1/subscriptions/{name}`` and of the WebSocket ``subscribe`` frame."""
+"""What a subscription asks for: the body of ``PUT /v1/subscriptions/{name}``, and of the frame ``subscribe``."""
 
 from __future__ import annotations
 

@@ -105,8 +105,8 @@ class Engine(Protocol):
         ...
 
 
-class Management(Protocol):
-    """What operators ask of a node."""
+class SubscriptionDesk(Protocol):
+    """Durable subscriptions, to operators."""
 
     async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
         """Create or replace a durable subscription; returns (created, the full spec)."""
@@ -120,6 +120,10 @@ class Management(Protocol):
         """Return every subscription's spec with its ``backlog``, ``in_flight`` and ``consumers``."""
         ...
 
+
+class EventDesk(Protocol):
+    """Stored events, to operators."""
+
     async def event(self, event_id: str) -> StoredEvent:
         """Return a stored event. Raises NotFound or Unavailable."""
         ...
@@ -127,6 +131,10 @@ class Management(Protocol):
     async def events(self, query: EventQuery) -> EventPage:
         """Query stored events. Raises InvalidInput or Unavailable."""
         ...
+
+
+class LetterDesk(Protocol):
+    """Dead letters, to operators."""
 
     async def dead_letters(self, filters: Mapping[str, str | None], limit: int, cursor: str | None) -> DeadLetterPage:
         """List dead letters; ``filters`` has ``subscription`` and ``reason``."""
@@ -144,10 +152,18 @@ class Management(Protocol):
         """Remove letters; returns how many."""
         ...
 
+
+class HealthDesk(Protocol):
+    """The state of the node, to operators."""
+
     async def checks(self) -> dict[str, dict[str, Any]]:
         """Return {"transport"|"persistence"|"queue"|"workers": {"ok": bool, "detail": str}} for /readyz."""
         ...
 
-    def partitions(self) -> list[dict[str, Any]]:
+    async def partitions(self) -> list[dict[str, Any]]:
         """Return {"partition", "owner", "epoch", "backlog": {"9": n, ...}, "lag_s"} of each partition."""
         ...
+
+
+class Management(SubscriptionDesk, EventDesk, LetterDesk, HealthDesk, Protocol):
+    """All that operators ask of a node."""

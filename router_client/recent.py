@@ -1,0 +1,41 @@
+"""The ids of events dealt with lately, so that a repeated delivery need not be worked on twice."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+
+class RecentIds:
+    """A set of ids that forgets: those older than ``window_s`` seconds, and the oldest beyond ``capacity``."""
+
+    def __init__(self, capacity: int, window_s: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._capacity = capacity
+        self._window_s = window_s
+        self._now = now
+        self._seen: OrderedDict[str, float] = OrderedDict()
+
+    def add(self, event_id: str) -> None:
+        """Remember ``event_id`` from now on; one already there counts as new again."""
+        now = self._now()
+        self._seen[event_id] = now
+        self._seen.move_to_end(event_id)
+        if len(self._seen) > self._capacity:
+            self._seen.popitem(last=False)
+        self._forget(now)
+
+    def __contains__(self, event_id: str) -> bool:
+        added = self._seen.get(event_id)
+        return added is not None and self._now() - added <= self._window_s
+
+    def __len__(self) -> int:
+        self._forget(self._now())
+        return len(self._seen)
+
+    def _forget(self, now: float) -> None:
+        while self._seen:
+            oldest = next(iter(self._seen))
+            if now - self._seen[oldest] <= self._window_s:
+                return
+            del self._seen[oldest]

@@ -1,0 +1,166 @@
+"""The settings of a node: one typed tree, from a TOML file and ``ER_*`` environment variables, checked at start."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from router_client.errors import InvalidInput
+from router_node.routing.filter_language import compile_filter
+
+PREFIX = "ER_"
+NOT_SETTINGS = {"ER_CONFIG", "ER_URL"}
+_CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class ConfigError(Exception):
+    """Settings that cannot be used; ``faults`` lists every one found, each naming its key."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+def _default_node_id() -> str:
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
+class Settings(BaseModel):
+    """Everything a node is told. The name of a variable is ``ER_`` and the field's name in capitals."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    redis_url: str | None = Field(default=None, description="Redis URL; without one the node is embedded")
+    database_url: str = Field(default="sqlite:///event-router.sqlite", description="postgresql:// or sqlite:/// URL")
+    listen: str = Field(default="127.0.0.1:8080", description="host:port to serve HTTP and WebSocket on")
+    node_id: str = Field(default_factory=_default_node_id, min_length=1, max_length=128, pattern=r"^[^\s]+$")
+    cluster: str = Field(default="default", description="prefix of all keys, so that several clusters share a Redis")
+    partitions: int = Field(default=64, ge=1, le=1024, description="used by the first start of a cluster only")
+    lease_ms: int = Field(default=3000, ge=200, le=60_000, description="how long a silent node keeps its partitions")
+    backlog_limit: int = Field(default=100_000, ge=1, description="unsettled events per partition, then 429")
+    dedup_window_s: float = Field(default=120.0, ge=1, le=86_400, description="how long an event id is remembered")
+    max_event_bytes: int = Field(default=256 * 1024, ge=1024, le=256 * 1024, description="largest encoded event")
+    max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="largest HTTP body")
+    global_filters: tuple[dict[str, Any], ...] = Field(default=(), description="events failing one are not routed")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must start with redis:// or rediss:// (Sentinel and Cluster come in a later version)")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("postgresql", "postgres", "sqlite"):
+            raise ValueError("must start with postgresql:// or sqlite:///")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("must be host:port, for example 0.0.0.0:8080")
+        return value
+
+    @field_validator("cluster")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        if not _CLUSTER.fullmatch(value):
+            raise ValueError("1 to 64 letters, digits, dashes and underscores")
+        return value
+
+    @field_validator("global_filters")
+    @classmethod
+    def _filters(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for index, spec in enumerate(value):
+            try:
+                compile_filter(spec, f"global_filters[{index}]")
+            except InvalidInput as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port to listen on; port 0 takes a free one."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def redacted(self) -> dict[str, Any]:
+        """Return the settings with passwords replaced, fit for logs."""
+        values = self.model_dump()
+        for key in ("redis_url", "database_url"):
+            values[key] = redact(values[key])
+        return values
+
+
+def redact(url: str | None) -> str | None:
+    """Return ``url`` with its password, if any, replaced by ``***``."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user = parts.username or ""
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}"))
+
+
+def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
+    """Read the file (``path`` or ``ER_CONFIG``), then the environment, then ``overrides``; the later wins.
+
+    Raises ConfigError listing all faults at once, unknown names among them.
+    """
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+    where = path or (Path(os.environ["ER_CONFIG"]) if os.environ.get("ER_CONFIG") else None)
+    if where is not None:
+        try:
+            values.update(tomllib.loads(where.read_text()))
+        except OSError as error:
+            faults.append(f"{where}: cannot be read: {error.strerror}")
+        except tomllib.TOMLDecodeError as error:
+            faults.append(f"{where}: not TOML: {error}")
+    values.update(_from_environment())
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        for fault in error.errors():
+            name = ".".join(str(part) for part in fault["loc"])
+            faults.append(f"{name} ({PREFIX}{name.upper()}): {fault['msg'].removeprefix('Value error, ')}")
+    if faults:
+        raise ConfigError(faults)
+    return settings
+
+
+def _from_environment() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS and not name.startswith("ER_TEST_") and value:
+            key = name.removeprefix(PREFIX).lower()
+            found[key] = _parse_list(value) if key == "global_filters" else value
+    return found
+
+
+def _parse_list(value: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value

@@ -1,0 +1,87 @@
+"""Consumers' holds on a subscription: credit, fair turns, and what each has in flight."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from router_node.contract import Consumer, Settlement
+
+
+class HeldBy(Protocol):
+    """The dispatch, as its holders see it."""
+
+    @property
+    def max_in_flight(self) -> int:
+        """The most credit one holder may have."""
+        ...
+
+    def wake(self) -> None:
+        """There may be something to deliver."""
+        ...
+
+    def settle(self, settlement: Settlement, holder: Holder | None = None) -> list[str]:
+        """Settle deliveries held by ``holder``."""
+        ...
+
+    def detach(self, holder: Holder, *, requeue: bool) -> None:
+        """The holder goes."""
+        ...
+
+
+class Holder:
+    """One consumer's hold on a subscription; what the edges know as an Attachment."""
+
+    def __init__(self, name: str, dispatch: HeldBy, consumer: Consumer) -> None:
+        self.name = name
+        self.consumer = consumer
+        self.credit = 0
+        self.in_flight = 0
+        self.open = True
+        self._dispatch = dispatch
+
+    def add_credit(self, more: int) -> None:
+        """See Attachment."""
+        self.credit = min(self.credit + max(more, 0), self._dispatch.max_in_flight)
+        self._dispatch.wake()
+
+    def settle(self, settlement: Settlement) -> list[str]:
+        """See Attachment."""
+        return self._dispatch.settle(settlement, self)
+
+    def detach(self, *, requeue: bool = True) -> None:
+        """See Attachment."""
+        if self.open:
+            self.open = False
+            self._dispatch.detach(self, requeue=requeue)
+
+
+class Holders:
+    """The holders of one subscription, taking turns."""
+
+    def __init__(self) -> None:
+        self._all: list[Holder] = []
+        self._turn = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, holder: Holder) -> None:
+        """Let a holder take turns."""
+        self._all.append(holder)
+
+    def remove(self, holder: Holder) -> None:
+        """Let a holder take no more turns."""
+        self._all.remove(holder)
+
+    def clear(self) -> list[Holder]:
+        """Remove and return all."""
+        gone, self._all = self._all, []
+        return gone
+
+    def next(self) -> Holder | None:
+        """Return the next holder with credit, or None."""
+        for _ in range(len(self._all)):
+            self._turn = (self._turn + 1) % len(self._all)
+            if self._all[self._turn].credit > 0:
+                return self._all[self._turn]
+        return None

@@ -1,0 +1,87 @@
+"""The queue manager: ten levels, bounded, with an overflow policy and a share of the turns for lower levels."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import Generic, TypeVar
+
+from router_client.spec import Overflow
+
+T = TypeVar("T")
+
+
+class Offer(Enum):
+    """What became of an item that was offered."""
+
+    TAKEN = "taken"
+    DROPPED = "dropped"
+    FULL = "full"
+
+
+class PriorityQueue(Generic[T]):
+    """Items by priority 9..0, first in first out within a level. Pure: no clock, no I/O.
+
+    ``pop`` takes from the highest level that has something, but every ``share``-th turn goes to the lowest one, so
+    that none starves under a steady stream of higher ones. ``capacity`` bounds the number of items; beyond it
+    ``drop_oldest`` gives up the oldest item of the lowest level (or the newcomer, when it ranks below all that is
+    there), ``drop_newest`` the newcomer, and ``block`` answers FULL: whoever offers must wait or keep it elsewhere.
+    """
+
+    def __init__(self, capacity: int, overflow: Overflow = "block", share: int = 10) -> None:
+        self._levels: tuple[deque[T], ...] = tuple(deque() for _ in range(10))
+        self._capacity = capacity
+        self._overflow = overflow
+        self._share = share
+        self._turn = 0
+        self._size = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def offer(self, item: T, priority: int) -> tuple[Offer, T | None]:
+        """Queue ``item``; returns what became of it, and the item given up to make room, if any."""
+        if self._size < self._capacity:
+            self.push(item, priority)
+            return Offer.TAKEN, None
+        if self._overflow == "block":
+            return Offer.FULL, None
+        self.dropped += 1
+        lowest = next(level for level in range(10) if self._levels[level])
+        if self._overflow == "drop_newest" or priority < lowest:
+            return Offer.DROPPED, None
+        victim = self._levels[lowest].popleft()
+        self._levels[priority].append(item)
+        return Offer.TAKEN, victim
+
+    def push(self, item: T, priority: int) -> None:
+        """Queue an item regardless of the capacity: one that was admitted before and comes round again."""
+        self._levels[priority].append(item)
+        self._size += 1
+
+    def push_front(self, item: T, priority: int) -> None:
+        """Queue an item before its level's others: one that was given back."""
+        self._levels[priority].appendleft(item)
+        self._size += 1
+
+    def pop(self) -> T | None:
+        """Take the next item, or None."""
+        if not self._size:
+            return None
+        self._turn += 1
+        self._size -= 1
+        order = range(10) if self._turn % self._share == 0 else range(9, -1, -1)
+        return next(self._levels[level] for level in order if self._levels[level]).popleft()
+
+    def clear(self) -> list[T]:
+        """Remove and return everything."""
+        items = [item for level in self._levels for item in level]
+        for level in self._levels:
+            level.clear()
+        self._size = 0
+        return items
+
+    def sizes(self) -> dict[int, int]:
+        """Return the number of items at each level."""
+        return {priority: len(level) for priority, level in enumerate(self._levels)}

@@ -1,0 +1,73 @@
+"""Events given up outside any subscription's lanes: refused by the store, or not events at all."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from router_node.clock import Clock
+from router_node.delivery.lane import Lane, Taken
+from router_node.log.port import Entry, LaneKey, LaneStepped, Position
+from stores.ports import DeadLetter
+
+
+class Steps(Protocol):
+    """The settle stage, as this one needs it."""
+
+    def release(self, entry: Entry) -> None:
+        """One event of ``entry`` is settled."""
+        ...
+
+    def make_durable(self, lane: Lane, window: Undeliverable) -> None:
+        """The lane has something for the log."""
+        ...
+
+
+class Undeliverable:
+    """Buries events for one of the router's own lanes (``subscription``), each with its reason."""
+
+    def __init__(self, subscription: str, steps: Steps, clock: Clock) -> None:
+        self._subscription = subscription
+        self._steps = steps
+        self._clock = clock
+        self.buried = 0
+
+    def letter(
+        self,
+        partition: int,
+        position: Position,
+        accepted_at_us: int,
+        body: bytes,
+        reason: str,
+        error: str,
+        *,
+        event_id: str = "",
+        topic: str = "",
+    ) -> DeadLetter:
+        """Return a dead letter of the router's own lane."""
+        return DeadLetter(
+            id=f"{partition}-{position.generation}-{position.sequence}-{self._subscription}",
+            subscription=self._subscription,
+            partition=partition,
+            reason=reason,
+            error=error,
+            attempts=1,
+            accepted_at_us=accepted_at_us,
+            dead_at_us=self._clock.log_us(),
+            event_id=event_id,
+            event_type=topic,
+            body=body,
+        )
+
+    def bury(self, entry: Entry, letter: DeadLetter) -> None:
+        """Write a dead letter; ``entry`` is held until it is durable."""
+        self.buried += 1
+        entry.outstanding += 1
+        lane = Lane(LaneKey(entry.partition, self._subscription, entry.priority))
+        lane.dead.append(letter)
+        lane.releases.append(entry)
+        self._steps.make_durable(lane, self)
+
+    def stepped(self, lane: Lane, taken: Taken, answer: LaneStepped) -> None:
+        """The letter is durable."""
+        for entry in taken.releases:
+            self._steps.release(entry)

@@ -1,0 +1,260 @@
+"""What one subscription holds in memory of its lanes, and how that follows their durable queues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import orjson
+
+from router_node.clock import Clock
+from router_node.delivery.lane import Item, Lane, State, Taken
+from router_node.log.port import Entry, LaneKey, LaneStepped, PartitionState, Position, Spilled
+
+MEMORY_EVENTS = 2000
+MEMORY_BYTES = 16 * 1024 * 1024
+LANE_EVENTS = 256
+SPILL_AFTER_S = 2.0
+
+
+class Upkeep(Protocol):
+    """What a window asks of the stages around it."""
+
+    def release(self, entry: Entry) -> None:
+        """One event of ``entry`` is settled or spilled."""
+        ...
+
+    def make_durable(self, lane: Lane, window: Window) -> None:
+        """The lane has something for the log; ``window.stepped`` hears when it is there."""
+        ...
+
+    def fetch(self, lane: Lane, window: Window) -> None:
+        """The lane has room for more of its queue; ``window.fetched`` gets it."""
+        ...
+
+    def soon(self, pump: Callable[[], None]) -> None:
+        """Call ``pump`` when the present turn of the loop is over."""
+        ...
+
+
+class Window:
+    """The lanes of one subscription on this node, and the bounded part of their events that is in memory.
+
+    ``deliverable`` is called with each event read back from a queue whose turn it is; ``wanted`` says whether anybody
+    takes deliveries now, for nothing is read back otherwise. ``keyed`` lanes keep events of one key one after another.
+    """
+
+    def __init__(
+        self,
+        subscription: str,
+        upkeep: Upkeep,
+        clock: Clock,
+        *,
+        keyed: bool,
+        deliverable: Callable[[Item], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        self._subscription = subscription
+        self._upkeep = upkeep
+        self._clock = clock
+        self.keyed = keyed
+        self._deliverable = deliverable
+        self._wanted = wanted
+        self._lanes: dict[tuple[int, int], Lane] = {}
+        self._high_water: dict[LaneKey, Position] = {}
+        self.held = 0
+        self.held_bytes = 0
+
+    def lane(self, partition: int, priority: int) -> Lane:
+        """Return the lane, made when it is first needed."""
+        lane = self._lanes.get((partition, priority))
+        if lane is None:
+            lane = self._lanes[partition, priority] = Lane(LaneKey(partition, self._subscription, priority))
+        return lane
+
+    def spilled_before(self, lane: Lane, position: Position) -> bool:
+        """Tell whether an event read again from its ingest stream is one that an earlier owner settled or spilled."""
+        mark = self._high_water.get(lane.key) if self._high_water else None
+        return mark is not None and position <= mark
+
+    @property
+    def full(self) -> bool:
+        """The subscription's memory is used up."""
+        return self.held >= MEMORY_EVENTS or self.held_bytes >= MEMORY_BYTES
+
+    @property
+    def backlog(self) -> int:
+        """Events that are not settled, as far as this node knows."""
+        return sum(
+            lane.queued + len(lane.unsaved) if lane.spilling else len(lane.items) for lane in self._lanes.values()
+        )
+
+    def lanes(self) -> list[LaneKey]:
+        """Return the keys of the lanes there are."""
+        return [lane.key for lane in self._lanes.values()]
+
+    def admit(self, item: Item) -> bool:
+        """Hold an item in memory; True when it may be delivered now."""
+        self.held += 1
+        self.held_bytes += len(item.body)
+        return item.lane.admit(item)
+
+    def finish(self, item: Item) -> Item | None:
+        """An item is settled: let its entry or its place in the queue go; returns the next of its key."""
+        lane = item.lane
+        if item in lane.items:
+            self.held -= 1
+            self.held_bytes -= len(item.body)
+        following = lane.finish(item)
+        if item.queue_id is not None:
+            self._upkeep.make_durable(lane, self)
+        elif not lane.spilling:
+            self._release(item)
+        self._want(lane)
+        return following
+
+    def spill(self, item: Item) -> None:
+        """Send an item that is not in memory to its lane's queue, behind all the lane holds."""
+        if not item.lane.spilling:
+            item.lane.begin_spill()
+        item.lane.unsaved.append(item)
+        self._upkeep.make_durable(item.lane, self)
+
+    def begin_spill(self, lane: Lane) -> None:
+        """Send all that a live lane holds to its queue; it stays in memory too."""
+        lane.begin_spill()
+        self._upkeep.make_durable(lane, self)
+
+    @contextmanager
+    def visit(self, partition: int, priority: int) -> Iterator[LaneKey]:
+        """Let somebody else write to a lane's queue meanwhile: the lane stays spilling, and reads it afterwards."""
+        lane = self.lane(partition, priority)
+        lane.visits += 1
+        if not lane.spilling:
+            self.begin_spill(lane)
+        try:
+            yield lane.key
+        finally:
+            lane.visits -= 1
+            lane.writes += 1
+            lane.drained = False
+            self._want(lane)
+
+    def want_all(self) -> None:
+        """Somebody takes deliveries again: read back what there is room for."""
+        for lane in self._lanes.values():
+            self._want(lane)
+
+    def tick(self, now: float, *, absent: bool) -> None:
+        """Spill what lingers in live lanes, forget what nobody takes, drop lanes with nothing in them."""
+        for place, lane in list(self._lanes.items()):
+            oldest = next(iter(lane.items), None)
+            if not lane.spilling and oldest is not None and (absent or now - oldest.since > SPILL_AFTER_S):
+                self.begin_spill(lane)
+            if absent and lane.items:
+                self._evict(lane)
+            if lane.idle and not lane.fetching:
+                del self._lanes[place]
+
+    def resume(self, partition: int, state: PartitionState) -> None:
+        """Take up the lanes of a partition that this node has come to own."""
+        for key, mark in state.high_water.items():
+            if key.subscription == self._subscription:
+                self._high_water[key] = mark
+        for key, queued in state.queued.items():
+            if key.subscription == self._subscription:
+                lane = self.lane(partition, key.priority)
+                lane.resume(queued, state.retries.get(key, {}))
+                self._want(lane)
+
+    def lose(self, partition: int) -> list[Item]:
+        """Forget a partition that is no longer ours; returns what was in memory. Its next owner delivers it."""
+        lost: list[Item] = []
+        for place, lane in list(self._lanes.items()):
+            if place[0] == partition:
+                lost.extend(lane.items)
+                del self._lanes[place]
+        for item in lost:
+            self.held -= 1
+            self.held_bytes -= len(item.body)
+        self._high_water = {k: v for k, v in self._high_water.items() if k.partition != partition}
+        return lost
+
+    def close(self) -> None:
+        """Release everything: the subscription is gone."""
+        for lane in self._lanes.values():
+            for item in [*lane.items, *lane.unsaved]:
+                item.state = State.DONE
+                self._release(item)
+            for entry in lane.releases:
+                self._upkeep.release(entry)
+        self._lanes.clear()
+        self.held = self.held_bytes = 0
+
+    def stepped(self, lane: Lane, taken: Taken, answer: LaneStepped) -> None:
+        """A step of the lane is durable."""
+        for item in taken.spilled:
+            self._release(item)
+        for entry in taken.releases:
+            self._upkeep.release(entry)
+        if not self._ours(lane):
+            return
+        for item in lane.stepped(taken, answer):
+            if lane.drained and self._wanted() and self._room(lane):
+                lane.cursor = item.queue_id or lane.cursor
+                self._take_in(lane, item)
+            else:
+                lane.drained = False
+        if lane.remove or lane.retry or lane.unsaved:
+            self._upkeep.make_durable(lane, self)
+        self._want(lane)
+
+    def fetched(self, lane: Lane, asked: tuple[bytes, int], found: Sequence[Spilled], count: int) -> None:
+        """Part of a lane's queue was read."""
+        if not self._ours(lane):
+            return
+        now = self._clock.monotonic()
+        for spilled in lane.fetched(asked, found, count):
+            key = str(orjson.loads(spilled.body)["correlation_id"]) if self.keyed else None
+            item = Item(lane, spilled.position, spilled.accepted_at_us, spilled.body, key, now)
+            item.queue_id = spilled.queue_id
+            self._take_in(lane, item)
+        if found or asked[0] != lane.cursor or not lane.stepping:
+            self._want(lane)
+
+    def _take_in(self, lane: Lane, item: Item) -> None:
+        queue_id = item.queue_id or b""
+        if lane.park(item.key, queue_id):
+            return
+        if item.key in lane.active and len(lane.items) >= LANE_EVENTS // 2:
+            lane.parked[str(item.key)] = queue_id
+            return
+        before = lane.retries.pop(queue_id, None)
+        if before is not None:
+            item.attempts, item.due_us, item.error = before.attempts, before.due_us, before.error
+        if self.admit(item):
+            self._deliverable(item)
+
+    def _release(self, item: Item) -> None:
+        if item.entry is not None:
+            entry, item.entry = item.entry, None
+            self._upkeep.release(entry)
+
+    def _want(self, lane: Lane) -> None:
+        if lane.spilling and not lane.drained and not lane.fetching and self._wanted() and self._room(lane):
+            self._upkeep.fetch(lane, self)
+
+    def _room(self, lane: Lane) -> bool:
+        """A lane may always hold a few events, more while the subscription's memory lasts, never beyond its share."""
+        held = len(lane.items)
+        return held < LANE_EVENTS // 16 or (held < LANE_EVENTS * 3 // 4 and not self.full)
+
+    def _evict(self, lane: Lane) -> None:
+        count, size = len(lane.items), sum(len(item.body) for item in lane.items)
+        if lane.evict():
+            self.held -= count
+            self.held_bytes -= size
+
+    def _ours(self, lane: Lane) -> bool:
+        return self._lanes.get((lane.key.partition, lane.key.priority)) is lane

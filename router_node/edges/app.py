@@ -1,0 +1,121 @@
+"""The node's HTTP and WebSocket API as one ASGI application: every address it serves stands here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from router_client.errors import NotFound
+from router_node.contract import Engine, Management
+from router_node.edges.bodies import Bodies
+from router_node.edges.connections import Connections
+from router_node.edges.http_events import EventRoutes
+from router_node.edges.http_operations import OperationRoutes
+from router_node.edges.http_subscriptions import SubscriptionRoutes
+from router_node.edges.limits import Limits
+from router_node.edges.problems import Guard, problem_response, routing_problem
+from router_node.edges.websocket import WebSocketEndpoint
+from router_node.edges.websocket_session import Identity
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class App:
+    """The ASGI application of a node; ``connections`` is what has to end before the node may."""
+
+    def __init__(self, http: ASGIApp, publish: ASGIApp, websocket: ASGIApp, connections: Connections) -> None:
+        self._http = http
+        self._publish = publish
+        self._websocket = websocket
+        self.connections = connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or connection."""
+        path = scope["path"]
+        if scope["type"] == "websocket":
+            app = self._websocket if path == "/v1/ws" else _no_websocket
+        # Past Starlette's middleware and routing, which would cost the hot path a good part of its time.
+        elif path == "/v1/events" and scope["method"] == "POST":
+            app = self._publish
+        else:
+            app = self._http
+        await app(scope, receive, send)
+
+
+def create_app(
+    engine: Engine,
+    management: Management,
+    *,
+    limits: Limits | None = None,
+    metrics_text: Callable[[], bytes],
+    identity: Identity = Identity("", ""),  # noqa: B008 - an immutable tuple
+) -> App:
+    """Put together the application that serves ``engine`` and ``management``."""
+    limits = limits or Limits()
+    bodies = Bodies(limits)
+    connections = Connections(limits.max_connections)
+    events = EventRoutes(engine, management, bodies, limits)
+    subscriptions = SubscriptionRoutes(engine, management, bodies, connections, limits)
+    operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
+    http = Starlette(
+        routes=_routes(events, subscriptions, operations),
+        middleware=[Middleware(Guard)],
+        exception_handlers={HTTPException: routing_problem},
+    )
+    http.router.redirect_slashes = False
+    return App(
+        http,
+        Guard(_plain(events.publish)),
+        WebSocketEndpoint(engine, identity, connections, limits),
+        connections,
+    )
+
+
+def _routes(events: EventRoutes, subscriptions: SubscriptionRoutes, operations: OperationRoutes) -> list[Route]:
+    return [
+        _resource("/v1/events", GET=events.page, POST=events.publish),
+        _resource("/v1/events/{id:path}/trace", GET=events.trace),
+        _resource("/v1/events/{id:path}", GET=events.one),
+        _resource("/v1/subscriptions", GET=subscriptions.all),
+        _resource(
+            "/v1/subscriptions/{name}", GET=subscriptions.one, PUT=subscriptions.put, DELETE=subscriptions.delete
+        ),
+        _resource("/v1/subscriptions/{name}/pull", POST=subscriptions.pull),
+        _resource("/v1/subscriptions/{name}/settle", POST=subscriptions.settle),
+        _resource("/v1/dead-letters", GET=operations.letters),
+        _resource("/v1/dead-letters/replay", POST=operations.replay_letters),
+        _resource("/v1/dead-letters/purge", POST=operations.purge_letters),
+        _resource("/v1/dead-letters/{id}", GET=operations.letter, DELETE=operations.delete_letter),
+        _resource("/v1/partitions", GET=operations.partitions),
+        _resource("/v1/nodes", GET=operations.nodes),
+        _resource("/healthz", GET=operations.healthz),
+        _resource("/readyz", GET=operations.readyz),
+        _resource("/metrics", GET=operations.metrics),
+    ]
+
+
+def _resource(path: str, **handlers: Handler) -> Route:
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, handle, methods=list(handlers))
+
+
+def _plain(handler: Handler) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await handler(Request(scope, receive))
+        await response(scope, receive, send)
+
+    return app
+
+
+async def _no_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await problem_response(NotFound(f"no WebSocket is at {scope['path']}; try /v1/ws"))(scope, receive, send)

@@ -1,0 +1,136 @@
+"""The node's listening socket: uvicorn, run inside the node's own tasks and stopped by its own event."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from router_node.config import Settings
+from router_node.contract import Engine, Management
+from router_node.edges.app import App, create_app
+from router_node.edges.limits import Limits
+from router_node.edges.websocket_session import Identity
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75  # longer than load balancers keep an idle connection, so that they close it and not we
+
+log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers, as signals are the command line's business; it tells when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._ready()
+
+    async def main_loop(self) -> None:
+        try:
+            await super().main_loop()
+        except asyncio.CancelledError:
+            await self._break_off()
+            raise
+
+    async def _break_off(self) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in self.server_state.connections:
+            connection.transport.abort()
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+
+
+async def serve(
+    engine: Engine,
+    management: Management,
+    settings: Settings,
+    metrics_text: Callable[[], bytes],
+    stop: asyncio.Event,
+    ready: Callable[[str], None],
+    *,
+    host: str,
+    port: int,
+) -> None:
+    """Serve until ``stop`` is set, then let what is under way end, for a bounded time, and return.
+
+    ``ready`` is told the address, such as ``http://127.0.0.1:8080``, once connections are taken; port 0 takes a free
+    one. Raises OSError when the address cannot be listened on. Cancelling it closes everything at once.
+    """
+    limits = Limits(max_event_bytes=settings.max_event_bytes, max_body_bytes=settings.max_body_bytes)
+    identity = Identity(settings.node_id, settings.cluster)
+    app = create_app(engine, management, limits=limits, metrics_text=metrics_text, identity=identity)
+    listener = listen(host, port)
+    with listener:
+        ready_at = f"http://{_shown(host)}:{listener.getsockname()[1]}"
+        await serve_app(app, listener, limits, stop, lambda: ready(ready_at))
+
+
+async def serve_app(
+    app: App, listener: socket.socket, limits: Limits, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Serve ``app`` on a listening socket until ``stop`` is set; see :func:`serve`."""
+    server = _Server(_config(app, limits), ready)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(server.serve(sockets=[listener]), name="http server")
+        stopping = tasks.create_task(stop.wait(), name="http server stop")
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not await app.connections.drain(limits.drain_s + 1):
+            log.warning("connections did not end in time", left=len(app.connections))
+        server.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises OSError."""
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    # The protocol must be named: asyncio turns Nagle's delays (40 ms an answer) off only where it is.
+    listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def _config(app: App, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        loop="none",
+        ws="websockets-sansio",
+        ws_max_size=limits.max_frame_bytes,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(limits.drain_s),
+    )
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,56 @@
+"""The WebSocket at /v1/ws: the socket's side of a conversation, see websocket_session.py."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope, Send
+
+from router_client.errors import EventRouterError
+from router_node.contract import Engine
+from router_node.edges.connections import Connections
+from router_node.edges.limits import Limits
+from router_node.edges.problems import problem_response, unexpected
+from router_node.edges.websocket_session import Closing, Identity, Session
+
+FAILED = 1011
+
+
+class WebSocketEndpoint:
+    """An ASGI application that holds one conversation per connection."""
+
+    def __init__(self, engine: Engine, identity: Identity, connections: Connections, limits: Limits) -> None:
+        self._engine = engine
+        self._identity = identity
+        self._connections = connections
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Accept, converse, close; a node with too many connections refuses the upgrade with a problem."""
+        await receive()  # websocket.connect
+        session = Session(self._engine, self._identity, self._limits)
+        try:
+            with self._connections.admitted(session.drain):
+                await self._converse(session, receive, send)
+        except OSError:
+            return  # the client has gone: nobody is left to tell
+        except EventRouterError as error:
+            await problem_response(error)(scope, receive, send)
+
+    async def _converse(self, session: Session, receive: Receive, send: Send) -> None:
+        async def next_frame() -> str | None:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                raise EOFError
+            text: str | None = message.get("text")
+            return text
+
+        async def send_frame(text: str) -> None:
+            await send({"type": "websocket.send", "text": text})
+
+        await send({"type": "websocket.accept"})
+        closing: Closing | None
+        try:
+            closing = await session.run(next_frame, send_frame)
+        except Exception as error:  # noqa: BLE001 - the border: it is logged, and the client told where
+            closing = Closing(FAILED, unexpected(error, "websocket").detail)
+        if closing is not None:
+            await send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})

@@ -1,0 +1,113 @@
+"""Append: concurrent publishes of one node become one write to the log (group commit)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from router_client.errors import EventRouterError, Overloaded, Unavailable
+from router_node.log.port import IngestLog, NewRecord
+
+WAITING_EVENTS = 20_000
+WAITING_BYTES = 64 * 1024 * 1024
+COMMIT_EVENTS = 2_000
+COMMIT_BYTES = 4 * 1024 * 1024
+
+Answers = list[bool | EventRouterError]
+
+
+class Appender:
+    """One commit is under way at any time; what arrives meanwhile forms the next, so batches grow with the load.
+
+    That also keeps the order in which one publisher sent its events. ``appended`` is told each (partition, priority)
+    that has something new.
+    """
+
+    def __init__(self, log: IngestLog, appended: Callable[[int, int], None]) -> None:
+        self._log = log
+        self._appended = appended
+        self._waiting: deque[tuple[Sequence[NewRecord], int, asyncio.Future[Answers]]] = deque()
+        self._waiting_events = 0
+        self._waiting_bytes = 0
+        self._more = asyncio.Event()
+        self._closed = False
+        self.accepted = self.commits = self.refused = 0
+
+    @property
+    def waiting(self) -> int:
+        """Events waiting for the next commit, at most ``WAITING_EVENTS`` and those of one call."""
+        return self._waiting_events
+
+    async def append(self, records: Sequence[NewRecord]) -> Answers:
+        """Append in the next commit; see IngestLog.append.
+
+        Raises Overloaded when too much is waiting, LogUnavailable when the outcome is unknown. A caller that is
+        cancelled gives up the answer only: the events may still be appended.
+        """
+        if self._closed:
+            raise Unavailable("this node is stopping; publish to another")
+        if self._waiting_events >= WAITING_EVENTS or self._waiting_bytes >= WAITING_BYTES:
+            self.refused += len(records)
+            raise Overloaded("too many events wait for the log on this node")
+        answers: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
+        size = sum(len(record.body) for record in records)
+        self._waiting.append((records, size, answers))
+        self._waiting_events += len(records)
+        self._waiting_bytes += size
+        self._more.set()
+        return await answers
+
+    async def run(self) -> None:
+        """Commit until :meth:`close` was called and nothing waits any more."""
+        while self._waiting or not self._closed:
+            await self._more.wait()
+            if not self._waiting:
+                self._more.clear()
+                if self._closed:
+                    return
+                continue
+            calls = self._next_group()
+            records = [record for call, _, _ in calls for record in call]
+            try:
+                answers = await self._log.append(records)
+            except EventRouterError as error:
+                for _, _, future in calls:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            self.commits += 1
+            self._report(records, answers)
+            at = 0
+            for call, _, future in calls:
+                if not future.done():
+                    future.set_result(answers[at : at + len(call)])
+                at += len(call)
+
+    def close(self) -> None:
+        """Refuse new work; :meth:`run` ends when what waits is committed."""
+        self._closed = True
+        self._more.set()
+
+    def _next_group(self) -> list[tuple[Sequence[NewRecord], int, asyncio.Future[Answers]]]:
+        calls: list[tuple[Sequence[NewRecord], int, asyncio.Future[Answers]]] = []
+        events = size = 0
+        while self._waiting and (not calls or (events < COMMIT_EVENTS and size < COMMIT_BYTES)):
+            call = self._waiting.popleft()
+            calls.append(call)
+            events += len(call[0])
+            size += call[1]
+        self._waiting_events -= events
+        self._waiting_bytes -= size
+        return calls
+
+    def _report(self, records: Sequence[NewRecord], answers: Answers) -> None:
+        rung = set()
+        for record, answer in zip(records, answers, strict=True):
+            if answer is False:
+                self.accepted += 1
+                rung.add((record.partition, record.priority))
+            elif answer is not True:
+                self.refused += 1
+        for partition, priority in rung:
+            self._appended(partition, priority)

@@ -1,0 +1,90 @@
+"""Match: which subscriptions an event read from the log goes to, each at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from router_node.log.port import Entry, Position
+
+
+class Routable(Protocol):
+    """An event object's reader: a compiled filter."""
+
+    def matches(self, document: Mapping[str, Any]) -> bool:
+        """Tell whether the event object passes."""
+        ...
+
+
+class Receiver(Protocol):
+    """A subscription, as this stage sees it."""
+
+    def offer(self, entry: Entry, position: Position, body: bytes, correlation_id: str) -> None:
+        """Take an event that matched."""
+        ...
+
+
+class Route:
+    """A subscription's way in: its name, its filter (None passes everything) and where its events go."""
+
+    __slots__ = ("filter", "name", "receiver")
+
+    def __init__(self, name: str, filter: Routable | None, receiver: Receiver) -> None:  # noqa: A002 - the field's term
+        self.name = name
+        self.filter = filter
+        self.receiver = receiver
+
+
+class RouterEngine:
+    """Feeds every event of an entry to persistence first and then to each subscription that matches.
+
+    ``global_filters`` are a node-wide gate: an event that fails one is stored but routed to nobody, and counted.
+    """
+
+    def __init__(
+        self,
+        routes_of: Callable[[str], Sequence[Route]],
+        global_filters: Sequence[Routable],
+        persist: Callable[[Entry, Position, Mapping[str, Any], bytes], None],
+        unreadable: Callable[[Entry, Position, bytes, str], None],
+        release: Callable[[Entry], None],
+    ) -> None:
+        self._routes_of = routes_of
+        self._global_filters = global_filters
+        self._persist = persist
+        self._unreadable = unreadable
+        self._release = release
+        self.routed = self.matched = self.filtered_globally = 0
+
+    def route(self, entry: Entry) -> None:
+        """Hand on every event of ``entry``; the entry is released once everything it went to has let go of it."""
+        entry.outstanding += 1
+        generation, sequence = entry.first
+        for offset, body in enumerate(entry.bodies):
+            position = Position(generation, sequence + offset)
+            try:
+                event = orjson.loads(body)
+                topic, correlation_id = event["type"], event["correlation_id"]
+            except (ValueError, KeyError, TypeError) as error:
+                self._unreadable(entry, position, body, f"not an event: {error!r}")
+                continue
+            self.routed += 1
+            self._persist(entry, position, event, body)
+            for route in self._match(topic, event):
+                self.matched += 1
+                route.receiver.offer(entry, position, body, correlation_id)
+        self._release(entry)
+
+    def _match(self, topic: str, event: Mapping[str, Any]) -> list[Route]:
+        target = event.get("target")
+        found = [
+            route
+            for route in self._routes_of(topic)
+            if (target is None or route.name == target) and (route.filter is None or route.filter.matches(event))
+        ]
+        if found and self._global_filters and not all(gate.matches(event) for gate in self._global_filters):
+            self.filtered_globally += 1
+            return []
+        return found

@@ -1,0 +1,145 @@
+"""Read: the owner of a partition takes its record batches from the log, highest priority first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+import structlog
+
+from router_node.log.port import Entry, IngestLog, LogUnavailable
+
+SWEEP_S = 1.0
+SOURCES_AT_ONCE = 64
+ENTRIES_AT_ONCE = 4
+PENDING_AT_ONCE = 16
+PAUSE_S = 0.2
+
+Source = tuple[int, int]
+
+log = structlog.get_logger(__name__)
+
+
+class Bell:
+    """Names the (partition, priority) streams that have something to read."""
+
+    def __init__(self) -> None:
+        self._rung: dict[Source, None] = {}
+        self._heard = asyncio.Event()
+
+    def ring(self, partition: int, priority: int) -> None:
+        """Say that a stream has something."""
+        self._rung[partition, priority] = None
+        self._heard.set()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until something rang; False when nothing did in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._heard.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def take(self, most: int) -> list[Source]:
+        """Take up to ``most`` streams, highest priority first."""
+        sources = sorted(self._rung, key=lambda source: -source[1])[:most]
+        for source in sources:
+            del self._rung[source]
+        if not self._rung:
+            self._heard.clear()
+        return sources
+
+    def silence(self, partition: int) -> None:
+        """Forget what rang for a partition."""
+        for source in [s for s in self._rung if s[0] == partition]:
+            del self._rung[source]
+
+
+class Reader:
+    """Follows the bell, with a sweep over every owned stream behind it, since a doorbell may be lost.
+
+    A stream is first read from its pending entries (read before, never settled), then for new ones; the same holds
+    after a read whose answer was lost. ``room`` is awaited before each read: it bounds what is unsettled in memory.
+    """
+
+    def __init__(
+        self, ingest: IngestLog, bell: Bell, room: Callable[[], Awaitable[object]], route: Callable[[Entry], None]
+    ) -> None:
+        self._ingest = ingest
+        self._bell = bell
+        self._room = room
+        self._route = route
+        self._last: dict[Source, bytes] = {}
+        self._recovering: dict[Source, None] = {}
+        self.entries_read = self.sweeps = 0
+
+    def own(self, partition: int) -> None:
+        """Begin with a partition: its pending entries first."""
+        for priority in range(9, -1, -1):
+            self._last[partition, priority] = b"0"
+            self._recovering[partition, priority] = None
+            self._bell.ring(partition, priority)
+
+    def lose(self, partition: int) -> None:
+        """Stop reading a partition."""
+        for priority in range(10):
+            self._last.pop((partition, priority), None)
+            self._recovering.pop((partition, priority), None)
+        self._bell.silence(partition)
+
+    def owned(self) -> Collection[Source]:
+        """Return the streams that are read."""
+        return self._last.keys()
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            if not await self._bell.wait(SWEEP_S):
+                self.sweeps += 1
+                for source in self._last:
+                    self._bell.ring(*source)
+            await self._room()
+            sources = [s for s in self._bell.take(SOURCES_AT_ONCE) if s in self._last]
+            try:
+                await self._recover([s for s in sources if s in self._recovering])
+                await self._read([s for s in sources if s not in self._recovering])
+            except LogUnavailable as error:
+                log.warning("the log cannot be read; trying again", error=str(error))
+                for source in sources:
+                    if source in self._last:
+                        self._recovering[source] = None
+                        self._bell.ring(*source)
+                await asyncio.sleep(PAUSE_S)
+
+    async def _recover(self, sources: Sequence[Source]) -> None:
+        if not sources:
+            return
+        asked = [(*source, self._last.get(source, b"0")) for source in sources]
+        entries = await self._ingest.read_pending(asked, PENDING_AT_ONCE)
+        counts = Counter((entry.partition, entry.priority) for entry in entries)
+        self._take(entries)
+        for source in sources:
+            if counts[source] < PENDING_AT_ONCE:
+                self._recovering.pop(source, None)
+            if source in self._last:
+                self._bell.ring(*source)
+
+    async def _read(self, sources: Sequence[Source]) -> None:
+        if not sources:
+            return
+        entries = await self._ingest.read(sources, ENTRIES_AT_ONCE)
+        counts = Counter((entry.partition, entry.priority) for entry in entries)
+        self._take(entries)
+        for source, count in counts.items():
+            if count >= ENTRIES_AT_ONCE and source in self._last:
+                self._bell.ring(*source)
+
+    def _take(self, entries: Collection[Entry]) -> None:
+        for entry in entries:
+            source = (entry.partition, entry.priority)
+            if source in self._last:
+                self._last[source] = entry.entry_id
+                self.entries_read += 1
+                self._route(entry)

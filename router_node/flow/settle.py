@@ -1,0 +1,193 @@
+"""Settle or spill: the one place where the log learns what became of events.
+
+An entry leaves its ingest stream only when each event of it has been let go by everything it went to; what lanes
+spill, retry and bury is made durable first. Work that arrives while a write is under way forms the next write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import structlog
+
+from router_node.delivery.lane import Lane, Taken
+from router_node.delivery.window import Window
+from router_node.log.port import Entry, IngestLog, LaneLog, LaneStepped, LogUnavailable, LostPartition
+
+UNSETTLED_EVENTS = 20_000
+UNSETTLED_BYTES = 64 * 1024 * 1024
+STEPS_AT_ONCE = 256
+FETCHES_AT_ONCE = 64
+FETCH_EVENTS = 64
+PAUSE_S = 0.1
+LONGEST_PAUSE_S = 2.0
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+class Stepping(Protocol):
+    """Whoever drives a lane and hears that a step of it is durable."""
+
+    def stepped(self, lane: Lane, taken: Taken, answer: LaneStepped) -> None:
+        """The step is durable."""
+        ...
+
+
+class Settler:
+    """Writes settlements and lane steps to the log, and reads lanes' queues back; see window.Upkeep.
+
+    ``lost`` is called with a partition found to be owned by somebody else.
+    """
+
+    def __init__(self, ingest: IngestLog, lanes: LaneLog, lost: Callable[[int], None]) -> None:
+        self._ingest = ingest
+        self._lanes = lanes
+        self._lost = lost
+        self._done: list[Entry] = []
+        self._held: dict[int, dict[Entry, None]] = defaultdict(dict)
+        self._dirty: dict[Lane, Stepping] = {}
+        self._wanted: dict[Lane, Window] = {}
+        self._work = asyncio.Event()
+        self._fetch_work = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self.unsettled_events = self.unsettled_bytes = 0
+        self.settled = self.spilled = 0
+
+    # -- asked for by the other stages
+
+    def hold(self, entry: Entry) -> None:
+        """Count an entry just read as unsettled."""
+        self._held[entry.partition][entry] = None
+        self.unsettled_events += len(entry.bodies)
+        self.unsettled_bytes += sum(map(len, entry.bodies))
+        if self.unsettled_events >= UNSETTLED_EVENTS or self.unsettled_bytes >= UNSETTLED_BYTES:
+            self._has_room.clear()
+
+    async def room(self) -> None:
+        """Wait until fewer events are unsettled in memory than the bound."""
+        await self._has_room.wait()
+
+    @property
+    def has_room(self) -> bool:
+        """More may be read."""
+        return self._has_room.is_set()
+
+    def lag_s(self, partition: int, now_us: int) -> float:
+        """Return the age of the oldest event of a partition that is unsettled in memory, 0 when there is none."""
+        oldest = next(iter(self._held[partition]), None)
+        return max(0.0, (now_us - oldest.accepted_at_us) / 1e6) if oldest is not None else 0.0
+
+    def release(self, entry: Entry) -> None:
+        """See Upkeep."""
+        entry.outstanding -= 1
+        if entry.outstanding == 0:
+            self._done.append(entry)
+            self._wake()
+
+    def make_durable(self, lane: Lane, window: Stepping) -> None:
+        """See Upkeep."""
+        self._dirty[lane] = window
+        self._wake()
+
+    def fetch(self, lane: Lane, window: Window) -> None:
+        """See Upkeep."""
+        self._wanted[lane] = window
+        self._fetch_work.set()
+
+    def soon(self, pump: Callable[[], None]) -> None:
+        """See Upkeep."""
+        asyncio.get_running_loop().call_soon(pump)
+
+    async def quiet(self) -> None:
+        """Wait until there is nothing to write."""
+        await self._quiet.wait()
+
+    # -- the loops
+
+    async def run(self) -> None:
+        """Write and fetch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_loop())
+            tasks.create_task(self._fetch_loop())
+
+    def _wake(self) -> None:
+        self._work.set()
+        self._quiet.clear()
+
+    async def _write_loop(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            await self._step()
+            await self._settle()
+            if not self._work.is_set():
+                self._quiet.set()
+
+    async def _step(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        taken = [(lane, driver, step) for lane, driver in dirty.items() if (step := lane.take()) is not None]
+        for start in range(0, len(taken), STEPS_AT_ONCE):
+            part = taken[start : start + STEPS_AT_ONCE]
+            steps = [step.step for _, _, step in part]
+            answers = await self._insist(lambda steps=steps: self._lanes.step(steps))  # type: ignore[misc]
+            for (lane, driver, step), answer in zip(part, answers, strict=True):
+                if isinstance(answer, LostPartition):
+                    self._lost(answer.partition)
+                else:
+                    self.spilled += len(step.spilled)
+                    driver.stepped(lane, step, answer)
+
+    async def _settle(self) -> None:
+        done, self._done = self._done, []
+        if not done:
+            return
+        for lost in await self._insist(lambda: self._ingest.settle(done)):
+            self._lost(lost.partition)
+        self.settled += sum(len(entry.bodies) for entry in done)
+        self._let_go([entry for entry in done if entry in self._held[entry.partition]])
+
+    def forget(self, partition: int) -> None:
+        """Drop all work for a partition that is no longer ours."""
+        self._dirty = {lane: driver for lane, driver in self._dirty.items() if lane.key.partition != partition}
+        self._done = [entry for entry in self._done if entry.partition != partition]
+        self._let_go(list(self._held[partition]))
+
+    def _let_go(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._held[entry.partition].pop(entry, None)
+            self.unsettled_events -= len(entry.bodies)
+            self.unsettled_bytes -= sum(map(len, entry.bodies))
+        if self.unsettled_events < UNSETTLED_EVENTS and self.unsettled_bytes < UNSETTLED_BYTES:
+            self._has_room.set()
+
+    async def _fetch_loop(self) -> None:
+        while True:
+            await self._fetch_work.wait()
+            self._fetch_work.clear()
+            while self._wanted:
+                lanes = list(self._wanted)[:FETCHES_AT_ONCE]
+                windows = [self._wanted.pop(lane) for lane in lanes]
+                asked = [lane.begin_fetch() for lane in lanes]
+                wants = [(lane.key, at[0], FETCH_EVENTS) for lane, at in zip(lanes, asked, strict=True)]
+                found = await self._insist(lambda wants=wants: self._lanes.fetch(wants))  # type: ignore[misc]
+                for lane, window, at, spilled in zip(lanes, windows, asked, found, strict=True):
+                    window.fetched(lane, at, spilled, FETCH_EVENTS)
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a call until the log answers: every one of them is safe to repeat."""
+        pause = PAUSE_S
+        while True:
+            try:
+                return await call()
+            except LogUnavailable as error:
+                log.warning("the log does not answer; trying again", error=str(error), pause_s=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_S)

@@ -1,0 +1,63 @@
+-- Append events to one partition: deduplicate, number, and add one record batch per priority.
+-- KEYS: pos, ids, in:<p> for each of the ten priorities 0..9.
+-- ARGV: backlog limit (events), deduplication window in ms, ids remembered at most, group,
+--       then per event: priority, dedup id ('' for none), body.
+-- Returns {-1} when the backlog is full (nothing was changed), else one 0 (appended) or 1 (duplicate) per event.
+-- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>", then one field 'e' per event.
+local pos, ids = KEYS[1], KEYS[2]
+local limit, window, most, group = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled')
+local time = redis.call('TIME')
+local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local accepted = string.format('%d%06d', tonumber(time[1]), tonumber(time[2]))
+local gen, seq, settled = state[1], tonumber(state[2] or '0'), tonumber(state[3] or '0')
+if seq - settled >= limit then
+  return {-1}
+end
+if not gen then
+  gen = string.format('%.0f', now_ms)
+  redis.call('HSET', pos, 'gen', gen)
+end
+local answers, batches, fresh_ids = {}, {}, false
+for i = 5, #ARGV, 3 do
+  local priority, id = tonumber(ARGV[i]), ARGV[i + 1]
+  local duplicate = 0
+  if id ~= '' then
+    local at = redis.call('ZSCORE', ids, id)
+    if at and tonumber(at) > now_ms - window then
+      duplicate = 1
+    else
+      redis.call('ZADD', ids, now_ms, id)
+      fresh_ids = true
+    end
+  end
+  answers[#answers + 1] = duplicate
+  if duplicate == 0 then
+    local batch = batches[priority]
+    if not batch then
+      batch = {}
+      batches[priority] = batch
+    end
+    batch[#batch + 1] = 'e'
+    batch[#batch + 1] = ARGV[i + 2]
+  end
+end
+for priority = 9, 0, -1 do
+  local batch = batches[priority]
+  if batch then
+    local stream = KEYS[3 + priority]
+    if redis.call('EXISTS', stream) == 0 then
+      redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+    end
+    local first = string.format('%s %.0f %s', gen, seq + 1, accepted)
+    redis.call('XADD', stream, '*', 'p', first, unpack(batch))
+    seq = seq + #batch / 2
+  end
+end
+redis.call('HSET', pos, 'seq', string.format('%.0f', seq))
+if fresh_ids then
+  redis.call('ZREMRANGEBYSCORE', ids, '-inf', now_ms - window)
+  redis.call('ZREMRANGEBYRANK', ids, 0, -most - 1)
+  redis.call('PEXPIRE', ids, window)
+end
+return answers

@@ -1,0 +1,176 @@
+"""The log of one process: the same contract as on Redis, nothing kept over a restart (the store keeps every event)."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from itertools import islice
+
+from router_client.errors import EventRouterError, Overloaded
+from router_node.log.port import (
+    MAX_BATCH_EVENTS,
+    Entry,
+    LaneKey,
+    LaneStep,
+    LaneStepped,
+    LostPartition,
+    NewRecord,
+    PartitionState,
+    Position,
+    RetryState,
+    Spilled,
+)
+from stores.ports import DeadLetterSink
+
+
+class MemoryLog:
+    """IngestLog and LaneLog in dictionaries; its one process owns every partition, so nothing is ever fenced.
+
+    ``backlog_limit`` bounds unsettled events per partition; ``dedup_window_s`` and ``dedup_ids`` bound, in time and
+    number per partition, the ids remembered for deduplication.
+    """
+
+    def __init__(
+        self,
+        dead_letters: DeadLetterSink,
+        *,
+        backlog_limit: int = 100_000,
+        dedup_window_s: float = 120.0,
+        dedup_ids: int = 100_000,
+    ) -> None:
+        self._dead_letters = dead_letters
+        self._backlog_limit = backlog_limit
+        self._window_us = int(dedup_window_s * 1e6)
+        self._max_ids = dedup_ids
+        self._generation = time.time_ns() // 1_000_000
+        self._next = 0
+        self._sequence: dict[int, int] = defaultdict(int)
+        self._unsettled: dict[int, int] = defaultdict(int)
+        self._ids: dict[int, OrderedDict[str, int]] = defaultdict(OrderedDict)
+        self._fresh: dict[tuple[int, int], OrderedDict[bytes, Entry]] = defaultdict(OrderedDict)
+        self._pending: dict[tuple[int, int], OrderedDict[bytes, Entry]] = defaultdict(OrderedDict)
+        self._queues: dict[LaneKey, OrderedDict[bytes, Spilled]] = defaultdict(OrderedDict)
+        self._retries: dict[LaneKey, dict[bytes, RetryState]] = defaultdict(dict)
+        self._high_water: dict[LaneKey, Position] = {}
+
+    async def append(self, records: Sequence[NewRecord]) -> list[bool | EventRouterError]:
+        """See IngestLog."""
+        now = await self.now_us()
+        answers: list[bool | EventRouterError] = []
+        batches: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+        for record in records:
+            if self._unsettled[record.partition] >= self._backlog_limit:
+                answers.append(Overloaded(f"partition {record.partition} has its full backlog"))
+                continue
+            duplicate = record.dedup_id is not None and self._seen(record.partition, record.dedup_id, now)
+            answers.append(duplicate)
+            if not duplicate:
+                self._unsettled[record.partition] += 1
+                batches[record.partition, record.priority].append(record.body)
+        for (partition, priority), bodies in batches.items():
+            for start in range(0, len(bodies), MAX_BATCH_EVENTS):
+                self._add(partition, priority, now, bodies[start : start + MAX_BATCH_EVENTS])
+        return answers
+
+    async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
+        """See IngestLog."""
+        entries: list[Entry] = []
+        for source in sources:
+            fresh, pending = self._fresh[source], self._pending[source]
+            for _ in range(min(count, len(fresh))):
+                entry_id, entry = fresh.popitem(last=False)
+                pending[entry_id] = entry
+                entries.append(entry)
+        return entries
+
+    async def read_pending(self, sources: Sequence[tuple[int, int, bytes]], count: int) -> list[Entry]:
+        """See IngestLog."""
+        entries: list[Entry] = []
+        for partition, priority, after in sources:
+            pending = self._pending[partition, priority]
+            entries.extend(islice((entry for entry_id, entry in pending.items() if entry_id > after), count))
+        return entries
+
+    async def settle(self, entries: Sequence[Entry]) -> list[LostPartition]:
+        """See IngestLog."""
+        for entry in entries:
+            if self._pending[entry.partition, entry.priority].pop(entry.entry_id, None) is not None:
+                self._unsettled[entry.partition] -= len(entry.bodies)
+        return []
+
+    async def backlog(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
+        """See IngestLog."""
+        return {
+            p: {level: len(self._fresh[p, level]) + len(self._pending[p, level]) for level in range(10)}
+            for p in partitions
+        }
+
+    async def now_us(self) -> int:
+        """See IngestLog."""
+        return time.time_ns() // 1000
+
+    async def load(self, partition: int) -> PartitionState:
+        """See LaneLog."""
+        return PartitionState(
+            queued={lane: len(q) for lane, q in self._queues.items() if lane.partition == partition and q},
+            retries={lane: dict(r) for lane, r in self._retries.items() if lane.partition == partition and r},
+            high_water={lane: at for lane, at in self._high_water.items() if lane.partition == partition},
+        )
+
+    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition]:
+        """See LaneLog."""
+        answers: list[LaneStepped | LostPartition] = []
+        for step in steps:
+            queue = self._queues[step.lane]
+            ids = []
+            for position, accepted_at_us, body in step.spill:
+                queue_id = self._new_id()
+                queue[queue_id] = Spilled(queue_id, position, accepted_at_us, body)
+                ids.append(queue_id)
+                if position > self._high_water.get(step.lane, Position(0, 0)):
+                    self._high_water[step.lane] = position
+            self._retries[step.lane].update(step.retry)
+            if step.dead:
+                await self._dead_letters.add(step.dead)
+            for queue_id in step.remove:
+                queue.pop(queue_id, None)
+                self._retries[step.lane].pop(queue_id, None)
+            answers.append(LaneStepped(ids, len(queue)))
+        return answers
+
+    async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
+        """See LaneLog."""
+        found = []
+        for lane, after, count in wants:
+            queue = self._queues.get(lane, OrderedDict())
+            ids = list(queue)
+            start = bisect_right(ids, after)
+            found.append([queue[i] for i in ids[start : start + count]])
+        return found
+
+    async def discard(self, lane: LaneKey) -> int:
+        """See LaneLog."""
+        self._retries.pop(lane, None)
+        self._high_water.pop(lane, None)
+        return len(self._queues.pop(lane, ()))
+
+    def _seen(self, partition: int, dedup_id: str, now_us: int) -> bool:
+        ids = self._ids[partition]
+        while ids and (next(iter(ids.values())) < now_us - self._window_us or len(ids) > self._max_ids):
+            ids.popitem(last=False)
+        if dedup_id in ids:
+            return True
+        ids[dedup_id] = now_us
+        return False
+
+    def _add(self, partition: int, priority: int, now_us: int, bodies: list[bytes]) -> None:
+        first = Position(self._generation, self._sequence[partition] + 1)
+        self._sequence[partition] += len(bodies)
+        entry_id = self._new_id()
+        self._fresh[partition, priority][entry_id] = Entry(partition, priority, entry_id, first, now_us, bodies)
+
+    def _new_id(self) -> bytes:
+        self._next += 1
+        return b"%020d" % self._next

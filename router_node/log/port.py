@@ -1,0 +1,176 @@
+"""The log's two contracts: the ingest streams every event passes through, and the queues lanes spill into.
+
+Both are implemented in memory and on Redis, and one suite (tests/contract/test_log.py) holds both to the same words.
+A partition's state is changed only by its owner: the implementations take the owner's fencing token from the
+ownership they were built with, and raise :class:`LostPartition` when it is no longer the token in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from router_client.errors import EventRouterError, Unavailable
+from stores.ports import DeadLetter
+
+MAX_BATCH_EVENTS = 128
+MAX_BATCH_BYTES = 256 * 1024
+
+
+class LostPartition(Exception):
+    """The lease of ``partition`` is not ours (any more): nothing was changed, and its work here must stop."""
+
+    def __init__(self, partition: int) -> None:
+        super().__init__(f"partition {partition} is not owned by this node")
+        self.partition = partition
+
+
+class LogUnavailable(Unavailable):
+    """The log cannot be reached or did not answer in time; whether the change was made is unknown."""
+
+
+class Position(NamedTuple):
+    """Where an event stands in its partition: comparable across the ten streams, stable over redelivery."""
+
+    generation: int
+    sequence: int
+
+
+NOWHERE = Position(0, 0)
+"""The position of a dead letter that is delivered again: it never raises a high-water mark."""
+
+
+class NewRecord(NamedTuple):
+    """One encoded event to append. ``dedup_id`` is the id its publisher chose, None when the node made it."""
+
+    partition: int
+    priority: int
+    dedup_id: str | None
+    body: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One record batch of an ingest stream: events of consecutive positions, accepted at one time.
+
+    ``outstanding`` counts what must settle or spill before the entry may leave its stream.
+    """
+
+    partition: int
+    priority: int
+    entry_id: bytes
+    first: Position
+    accepted_at_us: int
+    bodies: Sequence[bytes]
+    outstanding: int = 0
+
+
+class LaneKey(NamedTuple):
+    """A lane: one subscription's share of one partition and priority."""
+
+    partition: int
+    subscription: str
+    priority: int
+
+    @property
+    def label(self) -> str:
+        """The lane's name inside its partition: ``<subscription>:<priority>``."""
+        return f"{self.subscription}:{self.priority}"
+
+
+class Spilled(NamedTuple):
+    """One event in a lane's durable queue."""
+
+    queue_id: bytes
+    position: Position
+    accepted_at_us: int
+    body: bytes
+
+
+class RetryState(NamedTuple):
+    """What survives the owner of a failing event: deliveries made, when the next is due (log time), the last error."""
+
+    attempts: int
+    due_us: int
+    error: str
+
+
+@dataclass(slots=True)
+class LaneStep:
+    """Durable changes to one lane, applied in this order in one atomic step; ``spill`` is (position, time, body)."""
+
+    lane: LaneKey
+    spill: list[tuple[Position, int, bytes]] = field(default_factory=list)
+    retry: dict[bytes, RetryState] = field(default_factory=dict)
+    dead: list[DeadLetter] = field(default_factory=list)
+    remove: list[bytes] = field(default_factory=list)
+
+
+class LaneStepped(NamedTuple):
+    """The answer to a LaneStep: the queue ids of what was spilled, in order, and how many events the queue holds."""
+
+    queue_ids: list[bytes]
+    queued: int
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """What a new owner must know: spilled lanes with their length and retries, and each lane's high-water position."""
+
+    queued: dict[LaneKey, int] = field(default_factory=dict)
+    retries: dict[LaneKey, dict[bytes, RetryState]] = field(default_factory=dict)
+    high_water: dict[LaneKey, Position] = field(default_factory=dict)
+
+
+class IngestLog(Protocol):
+    """Ten streams of record batches per partition, highest priority first."""
+
+    async def append(self, records: Sequence[NewRecord]) -> list[bool | EventRouterError]:
+        """Append; one answer per record: False appended, True a duplicate (not appended), or why it was refused.
+
+        Records of one partition and priority keep their order. Raises LogUnavailable when the outcome is unknown.
+        """
+        ...
+
+    async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
+        """Return entries never read before of each (partition, priority), in that order, ``count`` each at most."""
+        ...
+
+    async def read_pending(self, sources: Sequence[tuple[int, int, bytes]], count: int) -> list[Entry]:
+        """Return entries read before but not settled of each (partition, priority, after entry id), ``count`` each at
+        most; b"0" begins with the first.
+        """
+        ...
+
+    async def settle(self, entries: Sequence[Entry]) -> list[LostPartition]:
+        """Remove entries for good, fenced; returns the partitions found lost."""
+        ...
+
+    async def backlog(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
+        """Return the number of entries in each stream: partition -> priority -> entries."""
+        ...
+
+    async def now_us(self) -> int:
+        """Return the log's clock, microseconds since 1970."""
+        ...
+
+
+class LaneLog(Protocol):
+    """The durable queues of lanes, their retries and dead letters."""
+
+    async def load(self, partition: int) -> PartitionState:
+        """Return what a new owner of the partition must know."""
+        ...
+
+    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition]:
+        """Apply the steps, each atomic and fenced; one answer per step. Safe to repeat up to repeated deliveries."""
+        ...
+
+    async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
+        """Read spilled events of each (lane, after queue id, count); b"0" reads from the beginning."""
+        ...
+
+    async def discard(self, lane: LaneKey) -> int:
+        """Drop a lane's queue, retries and high-water; returns how many events went."""
+        ...

@@ -1,0 +1,163 @@
+"""Lanes' durable queues, retries and dead letters on Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from redis.exceptions import RedisError
+
+from partitioning.keys import Keys
+from router_node.log.pipeline import Command, RedisPipeline, Script
+from router_node.log.port import (
+    NOWHERE,
+    LaneKey,
+    LaneStep,
+    LaneStepped,
+    LogUnavailable,
+    LostPartition,
+    PartitionState,
+    Position,
+    RetryState,
+    Spilled,
+)
+from stores.ports import DeadLetter
+
+STEP = Script.load("router_node.log", "step")
+_UNCHANGED = ""
+
+
+class RedisLanes:
+    """LaneLog on Redis. ``tokens`` maps each owned partition to its fencing token."""
+
+    def __init__(self, pipeline: RedisPipeline, keys: Keys, tokens: Mapping[int, str]) -> None:
+        self._pipeline = pipeline
+        self._keys = keys
+        self._tokens = tokens
+
+    async def load(self, partition: int) -> PartitionState:
+        """See LaneLog."""
+        marks, labels = await self._pipeline.run(
+            [("HGETALL", self._keys.high_water(partition)), ("SMEMBERS", self._keys.lanes(partition))]
+        )
+        state = PartitionState()
+        for label, mark in _pairs(marks):
+            generation, sequence = mark.split()
+            state.high_water[_lane(partition, label)] = Position(int(generation), int(sequence))
+        lanes = [_lane(partition, label) for label in labels]
+        replies = await self._pipeline.run(
+            [
+                command
+                for lane in lanes
+                for command in (
+                    ("XLEN", self._keys.queue(partition, lane.label)),
+                    ("HGETALL", self._keys.retry(partition, lane.label)),
+                )
+            ]
+        )
+        for lane, length, retries in zip(lanes, replies[::2], replies[1::2], strict=True):
+            if length:
+                state.queued[lane] = int(length)
+                state.retries[lane] = {queue_id: RetryState(*orjson.loads(at)) for queue_id, at in _pairs(retries)}
+        return state
+
+    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition]:
+        """See LaneLog."""
+        answers: list[LaneStepped | LostPartition] = []
+        for step, reply in zip(steps, await self._pipeline.run([self._call(s) for s in steps]), strict=True):
+            if isinstance(reply, RedisError):
+                raise LogUnavailable(f"Redis refused a step of lane {step.lane.label}: {reply}") from reply
+            if reply[0] == 0:
+                answers.append(LostPartition(step.lane.partition))
+            else:
+                answers.append(LaneStepped(reply[2:], int(reply[1])))
+        return answers
+
+    async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
+        """See LaneLog."""
+        replies = await self._pipeline.run(
+            [
+                ("XRANGE", self._keys.queue(lane.partition, lane.label), b"(" + after, "+", "COUNT", count)
+                for lane, after, count in wants
+            ]
+        )
+        return [[_spilled(queue_id, fields) for queue_id, fields in _checked(reply)] for reply in replies]
+
+    async def discard(self, lane: LaneKey) -> int:
+        """See LaneLog."""
+        queue, retry = self._keys.queue(lane.partition, lane.label), self._keys.retry(lane.partition, lane.label)
+        replies = await self._pipeline.run(
+            [
+                ("XLEN", queue),
+                ("DEL", queue, retry),
+                ("SREM", self._keys.lanes(lane.partition), lane.label),
+                ("HDEL", self._keys.high_water(lane.partition), lane.label),
+            ]
+        )
+        return int(_checked(replies[0]))
+
+    def _call(self, step: LaneStep) -> Command:
+        partition, label = step.lane.partition, step.lane.label
+        keys = [
+            self._keys.lease(partition),
+            self._keys.high_water(partition),
+            self._keys.lanes(partition),
+            self._keys.queue(partition, label),
+            self._keys.retry(partition, label),
+            self._keys.dead_letters(partition),
+        ]
+        mark = max((position for position, _, _ in step.spill), default=None)
+        arguments: list[str | bytes | int] = [
+            self._tokens.get(partition, ""),
+            label,
+            f"{mark.generation} {mark.sequence}" if mark and mark > NOWHERE else _UNCHANGED,
+            len(step.spill),
+        ]
+        for position, accepted_at_us, body in step.spill:
+            arguments += (f"{position.generation} {position.sequence} {accepted_at_us}", body)
+        arguments.append(len(step.retry))
+        for queue_id, state in step.retry.items():
+            arguments += (queue_id, orjson.dumps(list(state)))
+        arguments.append(len(step.dead))
+        for letter in step.dead:
+            arguments += (_header(letter), letter.body)
+        arguments += (len(step.remove), *step.remove)
+        return STEP.call(keys, *arguments)
+
+
+def _header(letter: DeadLetter) -> bytes:
+    return orjson.dumps(
+        {
+            "subscription": letter.subscription,
+            "reason": letter.reason,
+            "error": letter.error,
+            "attempts": letter.attempts,
+            "accepted_at_us": letter.accepted_at_us,
+            "dead_at_us": letter.dead_at_us,
+            "event_id": letter.event_id,
+            "event_type": letter.event_type,
+        }
+    )
+
+
+def _lane(partition: int, label: bytes) -> LaneKey:
+    subscription, _, priority = label.decode().rpartition(":")
+    return LaneKey(partition, subscription, int(priority))
+
+
+def _spilled(queue_id: bytes, fields: Sequence[bytes]) -> Spilled:
+    generation, sequence, accepted = fields[1].split()
+    return Spilled(queue_id, Position(int(generation), int(sequence)), int(accepted), fields[3])
+
+
+def _pairs(reply: Any) -> list[tuple[bytes, bytes]]:
+    """Read a hash reply, which is a dict under RESP3 and a flat list under RESP2."""
+    found = _checked(reply)
+    return list(found.items()) if isinstance(found, dict) else list(zip(found[::2], found[1::2], strict=True))
+
+
+def _checked(reply: Any) -> Any:
+    if isinstance(reply, RedisError):
+        raise LogUnavailable(f"Redis refused: {reply}") from reply
+    return reply

@@ -1,0 +1,199 @@
+"""The ingest log on Redis streams: one script call per partition for each group of appends, reads and settlements."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from redis.exceptions import OutOfMemoryError, RedisError
+
+from partitioning.keys import CONSUMER, GROUP, Keys
+from router_client.errors import EventRouterError, Overloaded
+from router_node.log.pipeline import Command, RedisPipeline, Script
+from router_node.log.port import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    Entry,
+    LogUnavailable,
+    LostPartition,
+    NewRecord,
+    Position,
+)
+
+APPEND = Script.load("router_node.log", "append")
+SETTLE = Script.load("router_node.log", "settle")
+_SETTLE_AT_ONCE = 256
+
+log = structlog.get_logger(__name__)
+
+
+class RedisStreams:
+    """IngestLog on Redis. ``tokens`` maps each owned partition to its fencing token, kept current by the ownership."""
+
+    def __init__(
+        self,
+        pipeline: RedisPipeline,
+        keys: Keys,
+        tokens: Mapping[int, str],
+        *,
+        backlog_limit: int = 100_000,
+        dedup_window_s: float = 120.0,
+        dedup_ids: int = 100_000,
+    ) -> None:
+        self._pipeline = pipeline
+        self._keys = keys
+        self._tokens = tokens
+        self._append_options = (backlog_limit, int(dedup_window_s * 1000), dedup_ids, GROUP)
+        self.groups_recreated = 0
+
+    async def append(self, records: Sequence[NewRecord]) -> list[bool | EventRouterError]:
+        """See IngestLog."""
+        by_partition: dict[int, list[int]] = defaultdict(list)
+        for index, record in enumerate(records):
+            by_partition[record.partition].append(index)
+        calls = [chunk for indexes in by_partition.values() for chunk in _chunks(indexes, records)]
+        replies = await self._pipeline.run([self._append_call(records, chunk) for chunk in calls])
+        answers: list[bool | EventRouterError] = [False] * len(records)
+        for chunk, reply in zip(calls, replies, strict=True):
+            refusal = _refusal(records[chunk[0]].partition, reply)
+            for offset, index in enumerate(chunk):
+                answers[index] = refusal or reply[offset] == 1
+        return answers
+
+    async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
+        """See IngestLog."""
+        commands: list[Command] = [
+            ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "STREAMS", self._keys.ingest(*source), ">")
+            for source in sources
+        ]
+        return await self._read(sources, commands)
+
+    async def read_pending(self, sources: Sequence[tuple[int, int, bytes]], count: int) -> list[Entry]:
+        """See IngestLog."""
+        commands: list[Command] = [
+            (
+                "XREADGROUP",
+                "GROUP",
+                GROUP,
+                CONSUMER,
+                "COUNT",
+                count,
+                "STREAMS",
+                self._keys.ingest(partition, priority),
+                after,
+            )
+            for partition, priority, after in sources
+        ]
+        return await self._read([source[:2] for source in sources], commands)
+
+    async def settle(self, entries: Sequence[Entry]) -> list[LostPartition]:
+        """See IngestLog."""
+        by_partition: dict[int, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            by_partition[entry.partition].append(entry)
+        partitions: list[int] = []
+        commands: list[Command] = []
+        for partition, settled in by_partition.items():
+            for start in range(0, len(settled), _SETTLE_AT_ONCE):
+                partitions.append(partition)
+                commands.append(self._settle_call(partition, settled[start : start + _SETTLE_AT_ONCE]))
+        lost = set()
+        for partition, reply in zip(partitions, await self._pipeline.run(commands), strict=True):
+            if isinstance(reply, RedisError):
+                raise LogUnavailable(f"Redis refused to settle: {reply}") from reply
+            if reply == 0:
+                lost.add(partition)
+        return [LostPartition(partition) for partition in sorted(lost)]
+
+    async def backlog(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
+        """See IngestLog."""
+        replies = await self._pipeline.run(
+            [("XLEN", self._keys.ingest(p, level)) for p in partitions for level in range(10)]
+        )
+        lengths = iter(replies)
+        return {p: {level: int(next(lengths)) for level in range(10)} for p in partitions}
+
+    async def now_us(self) -> int:
+        """See IngestLog."""
+        seconds, micros = await self._pipeline.one(("TIME",))
+        return int(seconds) * 1_000_000 + int(micros)
+
+    def _append_call(self, records: Sequence[NewRecord], chunk: Sequence[int]) -> Command:
+        partition = records[chunk[0]].partition
+        keys = [self._keys.position(partition), self._keys.ids(partition)]
+        keys += [self._keys.ingest(partition, level) for level in range(10)]
+        arguments: list[str | bytes | int] = []
+        for index in chunk:
+            record = records[index]
+            arguments += (record.priority, record.dedup_id or "", record.body)
+        return APPEND.call(keys, *self._append_options, *arguments)
+
+    def _settle_call(self, partition: int, entries: Sequence[Entry]) -> Command:
+        keys: list[str] = [self._keys.lease(partition), self._keys.position(partition)]
+        arguments: list[bytes | int] = []
+        for entry in entries:
+            keys.append(self._keys.ingest(partition, entry.priority))
+            arguments += (entry.entry_id, len(entry.bodies))
+        return SETTLE.call(keys, self._tokens.get(partition, ""), GROUP, *arguments)
+
+    async def _read(self, sources: Sequence[tuple[int, int]], commands: Sequence[Command]) -> list[Entry]:
+        entries: list[Entry] = []
+        missing: list[tuple[int, int]] = []
+        for source, reply in zip(sources, await self._pipeline.run(commands), strict=True):
+            if isinstance(reply, RedisError):
+                if not str(reply).startswith("NOGROUP"):
+                    raise LogUnavailable(f"Redis refused to read {self._keys.ingest(*source)}: {reply}") from reply
+                missing.append(source)
+            else:
+                entries.extend(_entries(*source, reply))
+        if missing:
+            await self._recreate_groups(missing)
+        return entries
+
+    async def _recreate_groups(self, sources: Sequence[tuple[int, int]]) -> None:
+        """Create groups from id 0 where a stream exists without one; a stream that is not there needs none yet."""
+        streams = [self._keys.ingest(*source) for source in sources]
+        exist = await self._pipeline.run([("EXISTS", stream) for stream in streams])
+        bare = [stream for stream, there in zip(streams, exist, strict=True) if there == 1]
+        await self._pipeline.run([("XGROUP", "CREATE", stream, GROUP, "0") for stream in bare])
+        self.groups_recreated += len(bare)
+        for stream in bare:
+            log.warning("consumer group was gone and is made anew from the first entry", stream=stream)
+
+
+def _chunks(indexes: list[int], records: Sequence[NewRecord]) -> Iterable[list[int]]:
+    chunk: list[int] = []
+    size = 0
+    for index in indexes:
+        length = len(records[index].body)
+        if chunk and (len(chunk) >= MAX_BATCH_EVENTS or size + length > MAX_BATCH_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(index)
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _refusal(partition: int, reply: Any) -> EventRouterError | None:
+    if isinstance(reply, OutOfMemoryError):
+        return Overloaded("Redis is out of memory; what is there is being delivered", retry_after_s=2.0)
+    if isinstance(reply, RedisError):
+        return LogUnavailable(f"Redis refused the append: {reply}")
+    if reply[0] == -1:
+        return Overloaded(f"partition {partition} has its full backlog of unsettled events")
+    return None
+
+
+def _entries(partition: int, priority: int, reply: Any) -> Iterable[Entry]:
+    if not reply:
+        return
+    streams = reply.values() if isinstance(reply, dict) else (stream[1] for stream in reply)
+    for found in streams:
+        for entry_id, fields in found:
+            if fields:  # an entry deleted while pending comes back without fields: it was settled
+                generation, sequence, accepted = fields[1].split()
+                first = Position(int(generation), int(sequence))
+                yield Entry(partition, priority, entry_id, first, int(accepted), fields[3::2])

@@ -1,0 +1,195 @@
+"""What operators ask of a node; see contract.Management."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import orjson
+
+from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Unavailable
+from router_client.spec import SubscriptionSpec
+from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition
+from router_node.pipeline import Pipeline
+from stores.errors import StoreError
+from stores.ports import Database, DeadLetter, DeadLetterPage, DeadLetters, EventPage, EventQuery, StoredEvent
+
+CHECK_S = 2.0
+
+T = TypeVar("T")
+
+
+class Operations:
+    """Subscriptions, stored events, dead letters and health of a running node."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        ingest: IngestLog,
+        lanes: LaneLog,
+        database: Database,
+        dead_letters: DeadLetters,
+        node_id: str,
+        epoch: Callable[[int], int],
+    ) -> None:
+        self._pipeline = pipeline
+        self._ingest = ingest
+        self._lanes = lanes
+        self._database = database
+        self._letters = dead_letters
+        self._node_id = node_id
+        self._epoch = epoch
+
+    async def load_subscriptions(self) -> None:
+        """Take up the durable subscriptions of the store; done before the first partition is owned."""
+        for body in await self._stored(self._database.subscriptions.list()):
+            self._pipeline.registry.put(SubscriptionSpec.from_object(body["name"], body))
+
+    async def put(self, spec: SubscriptionSpec) -> bool:
+        """Create or change a subscription; a durable one is in the store before this returns."""
+        registry = self._pipeline.registry
+        created = spec.name not in registry
+        before = None if created else registry.get(spec.name).spec
+        registry.put(spec)
+        if spec.durable and spec != before:
+            try:
+                await self._stored(self._database.subscriptions.put(spec.name, spec.to_object()))
+            except EventRouterError:
+                if before is None:
+                    registry.remove(spec.name)
+                else:
+                    registry.put(before)
+                raise
+        return created
+
+    async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
+        """See Management."""
+        spec = SubscriptionSpec.from_object(name, body)
+        if not spec.durable:
+            raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
+        return await self.put(spec), spec.to_object()
+
+    async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
+        """See Management."""
+        dispatch = self._pipeline.registry.get(name)
+        backlog = dispatch.window.backlog
+        if backlog and not discard_backlog:
+            raise Conflict(f"{name} has a backlog of {backlog} events; add ?backlog=discard to lose them", field="name")
+        await self._stored(self._database.subscriptions.remove(name))
+        self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
+
+    def subscriptions(self) -> list[dict[str, Any]]:
+        """See Management."""
+        return [
+            {
+                **dispatch.spec.to_object(),
+                "backlog": dispatch.window.backlog,
+                "in_flight": len(dispatch.in_flight),
+                "consumers": len(dispatch.holders),
+            }
+            for dispatch in sorted(self._pipeline.registry, key=lambda d: d.spec.name)
+        ]
+
+    async def event(self, event_id: str) -> StoredEvent:
+        """See Management."""
+        found = await self._stored(self._database.events.load(event_id))
+        if found is None:
+            raise NotFound(f"no event with id {event_id} is stored (yet)", field="id")
+        return found
+
+    async def events(self, query: EventQuery) -> EventPage:
+        """See Management."""
+        return await self._stored(self._database.events.query(query))
+
+    async def dead_letters(self, filters: Mapping[str, str | None], limit: int, cursor: str | None) -> DeadLetterPage:
+        """See Management."""
+        return await self._stored(
+            self._letters.list(
+                subscription=filters.get("subscription"), reason=filters.get("reason"), limit=limit, cursor=cursor
+            )
+        )
+
+    async def dead_letter(self, letter_id: str) -> DeadLetter:
+        """See Management."""
+        letter = await self._stored(self._letters.get(letter_id))
+        if letter is None:
+            raise NotFound(f"no dead letter {letter_id}", field="id")
+        return letter
+
+    async def replay_dead_letters(self, letter_ids: Sequence[str]) -> int:
+        """See Management. A letter is removed after it is safely in its subscription's queue."""
+        replayed = 0
+        for letter_id in letter_ids:
+            letter = await self._stored(self._letters.get(letter_id))
+            if letter is None:
+                continue
+            await self._requeue(letter)
+            replayed += await self._stored(self._letters.remove([letter_id]))
+        return replayed
+
+    async def purge_dead_letters(self, letter_ids: Sequence[str]) -> int:
+        """See Management."""
+        return await self._stored(self._letters.remove(letter_ids))
+
+    async def checks(self) -> dict[str, dict[str, Any]]:
+        """See Management."""
+        async with asyncio.TaskGroup() as tasks:
+            transport = tasks.create_task(_check(self._ingest.now_us(), "the log answers"))
+            persistence = tasks.create_task(_check(self._database.events.ping(), "the store answers"))
+        owned = len(self._pipeline.reader.owned()) // 10
+        room = self._pipeline.settler.has_room
+        if persistence.result()["ok"] and self._pipeline.persister.behind:
+            persistence.result()["detail"] = f"catching up, {self._pipeline.persister.behind} events behind"
+        return {
+            "transport": transport.result(),
+            "persistence": persistence.result(),
+            "queue": {"ok": room, "detail": f"{self._pipeline.settler.unsettled_events} events unsettled in memory"},
+            "workers": {
+                "ok": owned == self._pipeline.partitions,
+                "detail": f"owns {owned} of {self._pipeline.partitions} partitions",
+            },
+        }
+
+    async def partitions(self) -> list[dict[str, Any]]:
+        """See Management."""
+        backlog = await self._ingest.backlog(range(self._pipeline.partitions))
+        now_us = await self._ingest.now_us()
+        return [
+            {
+                "partition": partition,
+                "owner": self._node_id if self._epoch(partition) else None,
+                "epoch": self._epoch(partition),
+                "backlog": {str(level): levels[level] for level in range(9, -1, -1)},
+                "lag_s": self._pipeline.settler.lag_s(partition, now_us),
+            }
+            for partition, levels in backlog.items()
+        ]
+
+    async def _requeue(self, letter: DeadLetter) -> None:
+        dispatch = self._pipeline.registry.get(letter.subscription)
+        priority = _priority_of(letter)
+        with dispatch.window.visit(letter.partition, priority) as lane:
+            step = LaneStep(lane, spill=[(NOWHERE, letter.accepted_at_us, letter.body)])
+            (answer,) = await self._lanes.step([step])
+        if isinstance(answer, LostPartition):
+            raise Unavailable(f"partition {letter.partition} is not owned by this node now; try again")
+
+    async def _stored(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except StoreError as error:
+            raise Unavailable(f"the store cannot answer: {error}") from error
+
+
+def _priority_of(letter: DeadLetter) -> int:
+    return int(orjson.loads(letter.body)["priority"])
+
+
+async def _check(call: Any, well: str) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(CHECK_S):
+            await call
+    except (EventRouterError, StoreError, TimeoutError) as error:
+        return {"ok": False, "detail": str(error) or "no answer in time"}
+    return {"ok": True, "detail": well}

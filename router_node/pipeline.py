@@ -1,0 +1,176 @@
+"""The path of an event, joined from its stages: publish -> append -> read -> match -> deliver -> settle.
+
+This is the map for a newcomer. Each stage is a file of ``flow/`` and knows none of the others; what one needs of the
+next is handed to it here. Persistence hangs off match as the first subscriber.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+
+import structlog
+
+from partitioning.slots import slot_table
+from router_client.errors import ClosedError, EventRouterError
+from router_client.spec import SubscriptionSpec
+from router_node.clock import Clock
+from router_node.delivery.undeliverable import Undeliverable
+from router_node.flow.append import Appender
+from router_node.flow.deliver import Dispatch
+from router_node.flow.match import Routable, RouterEngine
+from router_node.flow.persist import LANE as STORE_LANE
+from router_node.flow.persist import Persister
+from router_node.flow.publish import Publisher
+from router_node.flow.read import Bell, Reader
+from router_node.flow.settle import Settler
+from router_node.log.port import Entry, IngestLog, LaneKey, LaneLog, LogUnavailable, Position
+from router_node.routing.registry import Registry
+from stores.ports import EventStore
+
+ROUTER_LANE = "_router"
+TICK_S = 0.05
+DRAIN_S = 5.0
+COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped")
+
+log = structlog.get_logger(__name__)
+
+
+class Pipeline:
+    """The stages of one node, running. ``epoch`` tells the epoch of an owned partition; ``lost`` gives one up."""
+
+    def __init__(
+        self,
+        *,
+        partitions: int,
+        ingest: IngestLog,
+        lanes: LaneLog,
+        store: EventStore,
+        clock: Clock,
+        epoch: Callable[[int], int],
+        lost: Callable[[int], None],
+        global_filters: Sequence[Routable] = (),
+        max_event_bytes: int,
+    ) -> None:
+        self.partitions = partitions
+        self._lanes = lanes
+        self._clock = clock
+        self._epoch = epoch
+        self._on_lost = lost
+        self.bell = Bell()
+        self.settler = Settler(ingest, lanes, self._lose)
+        self._unreadable = Undeliverable(ROUTER_LANE, self.settler, clock)
+        self.persister = Persister(
+            store, lanes, self.settler.release, Undeliverable(STORE_LANE, self.settler, clock), self._lose
+        )
+        self.registry = Registry(self._new_dispatch)
+        self.router = RouterEngine(
+            self.registry.routes_of, global_filters, self.persister.offer, self._bury_unreadable, self.settler.release
+        )
+        self.reader = Reader(ingest, self.bell, self.settler.room, self._route)
+        self.appender = Appender(ingest, self.bell.ring)
+        self.publisher = Publisher(slot_table(partitions).partition_of, self.appender.append, max_event_bytes)
+        self.ended_totals: Counter[str] = Counter()
+        self._abandoned: deque[LaneKey] = deque()
+        self._abandoning = asyncio.Event()
+
+    async def own(self, partition: int) -> None:
+        """Take up a partition whose lease is ours: what earlier owners spilled first, then what they left pending."""
+        state = await self._lanes.load(partition)
+        self.persister.resume(partition, state)
+        self.registry.resume(partition, state)
+        self._abandon(lane for lane in state.queued if not self._is_known(lane.subscription))
+        self.reader.own(partition)
+
+    def disown(self, partition: int) -> None:
+        """Drop everything of a partition: its next owner goes on from what is durable."""
+        self.reader.lose(partition)
+        self.persister.lose(partition)
+        self.registry.lose(partition)
+        self.settler.forget(partition)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run the stages until ``stop``, then drain: no new publishes, no new reads, what is in flight settles."""
+        async with asyncio.TaskGroup() as tasks:
+            appending = tasks.create_task(self.appender.run(), name="append")
+            running = [
+                tasks.create_task(self.reader.run(), name="read"),
+                tasks.create_task(self._tick(), name="tick"),
+                tasks.create_task(self.persister.run(), name="persist"),
+                tasks.create_task(self.settler.run(), name="settle"),
+                tasks.create_task(self._discard(), name="discard"),
+            ]
+            await stop.wait()
+            self.appender.close()
+            await asyncio.wait([appending], timeout=DRAIN_S)
+            running[0].cancel()
+            running[1].cancel()
+            await self._drain()
+            appending.cancel()
+            for task in running[2:]:
+                task.cancel()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self.persister.idle()
+                await self.settler.quiet()
+        except TimeoutError:
+            log.warning("stopping with work in flight; its next owner repeats it", waiting=self.persister.waiting)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self._clock.monotonic()
+            for dispatch in self.registry:
+                dispatch.tick(now)
+
+    def _route(self, entry: Entry) -> None:
+        self.settler.hold(entry)
+        self.router.route(entry)
+
+    def _lose(self, partition: int) -> None:
+        self.disown(partition)
+        self._on_lost(partition)
+
+    def _new_dispatch(self, spec: SubscriptionSpec) -> Dispatch:
+        return Dispatch(
+            spec,
+            self.settler,
+            self._clock,
+            self._epoch,
+            lambda: self.end(spec.name, ClosedError("its last consumer left")),
+        )
+
+    def end(self, name: str, error: EventRouterError) -> None:
+        """End a subscription: its consumers are told, its backlog is dropped."""
+        dispatch = self.registry.remove(name)
+        if dispatch is not None:
+            self._abandon(dispatch.window.lanes())
+            dispatch.end(error)
+            self.ended_totals.update({count: getattr(dispatch, count) for count in COUNTED})
+
+    def _is_known(self, subscription: str) -> bool:
+        return subscription in self.registry or subscription in (STORE_LANE, ROUTER_LANE)
+
+    def _abandon(self, lanes: Iterable[LaneKey]) -> None:
+        """Have the queues of lanes without a subscription dropped: an ephemeral one has gone, or its node has."""
+        self._abandoned.extend(lanes)
+        self._abandoning.set()
+
+    async def _discard(self) -> None:
+        while True:
+            await self._abandoning.wait()
+            self._abandoning.clear()
+            while self._abandoned:
+                try:
+                    await self._lanes.discard(self._abandoned[0])
+                    self._abandoned.popleft()
+                except LogUnavailable as error:
+                    log.warning("an abandoned queue could not be dropped; trying again", error=str(error))
+                    await asyncio.sleep(DRAIN_S)
+
+    def _bury_unreadable(self, entry: Entry, position: Position, body: bytes, error: str) -> None:
+        letter = self._unreadable.letter(entry.partition, position, entry.accepted_at_us, body, "unreadable", error)
+        self._unreadable.bury(entry, letter)

@@ -1,0 +1,89 @@
+"""The subscriptions of this node: their specs, their compiled filters, their dispatches, and who matches a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from router_client.errors import Conflict, NotFound
+from router_client.spec import SubscriptionSpec
+from router_node.flow.deliver import Dispatch
+from router_node.flow.match import Route
+from router_node.log.port import PartitionState
+from router_node.routing.filter_language import compile_filter
+from router_node.routing.topic_index import TopicIndex
+
+MAX_SUBSCRIPTIONS = 100_000
+
+
+class Registry:
+    """Subscriptions by name. ``new_dispatch`` makes the delivery side of one; all methods are synchronous."""
+
+    def __init__(self, new_dispatch: Callable[[SubscriptionSpec], Dispatch]) -> None:
+        self._new_dispatch = new_dispatch
+        self._by_name: dict[str, tuple[Dispatch, Route]] = {}
+        self._topics: TopicIndex[Route] = TopicIndex()
+
+    def __iter__(self) -> Iterator[Dispatch]:
+        return (dispatch for dispatch, _ in list(self._by_name.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def routes_of(self, topic: str) -> Sequence[Route]:
+        """Return the routes whose patterns cover ``topic``, each once."""
+        return self._topics.match(topic)
+
+    def get(self, name: str) -> Dispatch:
+        """Return the dispatch of a subscription. Raises NotFound saying how to make one."""
+        found = self._by_name.get(name)
+        if found is None:
+            raise NotFound(f"no subscription named {name}; create it with PUT /v1/subscriptions/{name}", field="name")
+        return found[0]
+
+    def put(self, spec: SubscriptionSpec) -> Dispatch:
+        """Create or change a subscription.
+
+        Raises InvalidInput for a bad filter, Conflict when a durable name is asked to become ephemeral or the other
+        way round, or when there are too many.
+        """
+        compiled = compile_filter(spec.filter) if spec.filter else None
+        there = self._by_name.get(spec.name)
+        if there is None:
+            if len(self._by_name) >= MAX_SUBSCRIPTIONS:
+                raise Conflict(f"this node has {MAX_SUBSCRIPTIONS} subscriptions; delete some first")
+            dispatch = self._new_dispatch(spec)
+        else:
+            dispatch, old = there
+            if dispatch.spec.durable != spec.durable:
+                kind = "durable" if dispatch.spec.durable else "ephemeral"
+                raise Conflict(f"{spec.name} is {kind} and cannot change that; use another name", field="durable")
+            for pattern in dispatch.spec.topics:
+                self._topics.remove(pattern, old)
+            dispatch.change(spec)
+        route = Route(spec.name, compiled, dispatch)
+        for pattern in spec.topics:
+            self._topics.add(pattern, route)
+        self._by_name[spec.name] = (dispatch, route)
+        return dispatch
+
+    def remove(self, name: str) -> Dispatch | None:
+        """Forget a subscription; returns its dispatch, for the caller to end."""
+        found = self._by_name.pop(name, None)
+        if found is None:
+            return None
+        for pattern in found[0].spec.topics:
+            self._topics.remove(pattern, found[1])
+        return found[0]
+
+    def resume(self, partition: int, state: PartitionState) -> None:
+        """Let every subscription take up a partition that this node has come to own."""
+        for dispatch, _ in self._by_name.values():
+            dispatch.resume(partition, state)
+
+    def lose(self, partition: int) -> None:
+        """Let every subscription forget a partition."""
+        for dispatch, _ in self._by_name.values():
+            dispatch.lose(partition)

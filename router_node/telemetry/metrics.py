@@ -1,0 +1,77 @@
+"""Metrics by OpenTelemetry, read by Prometheus at /metrics.
+
+Stages count in plain integers; the instruments read those only when somebody scrapes, so counting costs the path of
+an event nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from prometheus_client import CollectorRegistry, generate_latest
+
+from router_node.pipeline import Pipeline
+
+Read = Callable[[], float]
+
+
+class Metrics:
+    """The instruments of one node; ``text`` is the page of /metrics in the Prometheus text format."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._registry = CollectorRegistry()
+        self._provider = MeterProvider([PrometheusMetricReader(registry=self._registry)], shutdown_on_exit=False)
+        self._meter = self._provider.get_meter("event_router")
+        p = pipeline
+        self._counter("er_events_accepted", "Events appended to the log", lambda: p.appender.accepted)
+        self._counter("er_events_refused", "Events refused at the append: backlog, memory", lambda: p.appender.refused)
+        self._counter("er_append_commits", "Group commits to the log", lambda: p.appender.commits)
+        self._counter("er_entries_read", "Record batches read from the log", lambda: p.reader.entries_read)
+        self._counter("er_events_routed", "Events routed", lambda: p.router.routed)
+        self._counter("er_events_matched", "Events times subscriptions matched", lambda: p.router.matched)
+        self._counter("er_events_gated", "Events stopped by a global filter", lambda: p.router.filtered_globally)
+        self._counter("er_events_stored", "Events written to the store", lambda: p.persister.stored)
+        self._counter("er_events_settled", "Events settled in the log", lambda: p.settler.settled)
+        self._counter("er_events_spilled", "Events spilled to lanes' queues", lambda: p.settler.spilled)
+        self._counter("er_events_delivered", "Deliveries handed to consumers", lambda: self._total("delivered"))
+        self._counter("er_events_acked", "Deliveries acknowledged", lambda: self._total("acked"))
+        self._counter("er_events_retried", "Deliveries that failed and are retried", lambda: self._total("retried"))
+        self._counter("er_events_dead", "Events dead-lettered", lambda: self._total("dead_lettered"))
+        self._counter("er_events_dropped", "Events dropped by an overflow policy", lambda: self._total("dropped"))
+        self._gauge("er_append_waiting", "Events waiting for a group commit", lambda: p.appender.waiting)
+        self._gauge("er_unsettled_events", "Events unsettled in memory", lambda: p.settler.unsettled_events)
+        self._gauge("er_unsettled_bytes", "Bytes unsettled in memory", lambda: p.settler.unsettled_bytes)
+        self._gauge("er_store_waiting", "Events in memory on their way to the store", lambda: p.persister.waiting)
+        self._gauge("er_store_behind", "Events spilled while the store was away", lambda: p.persister.behind)
+        self._gauge("er_partitions_owned", "Partitions owned", lambda: len(p.reader.owned()) // 10)
+        self._gauge("er_subscriptions", "Subscriptions", lambda: len(p.registry))
+        self._gauge("er_backlog_events", "Unsettled events of all subscriptions", self._backlog)
+        self._gauge("er_in_flight", "Deliveries under way", lambda: sum(len(d.in_flight) for d in p.registry))
+        self._pipeline = pipeline
+
+    def text(self) -> bytes:
+        """Return the page of /metrics."""
+        return generate_latest(self._registry)
+
+    def close(self) -> None:
+        """Stop the provider."""
+        self._provider.shutdown()
+
+    def _total(self, name: str) -> float:
+        return float(self._pipeline.ended_totals.get(name, 0) + sum(getattr(d, name) for d in self._pipeline.registry))
+
+    def _backlog(self) -> float:
+        return float(sum(dispatch.window.backlog for dispatch in self._pipeline.registry))
+
+    def _counter(self, name: str, description: str, read: Read) -> None:
+        self._meter.create_observable_counter(name, [_observe(read)], description=description)
+
+    def _gauge(self, name: str, description: str, read: Read) -> None:
+        self._meter.create_observable_gauge(name, [_observe(read)], description=description)
+
+
+def _observe(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda _: (Observation(read()),)

@@ -1,0 +1,26 @@
+"""A PostgreSQL database with its ports."""
+
+from __future__ import annotations
+
+from stores.ports import EventStore, SubscriptionStore
+from stores.postgres.connection import PostgresConnection
+from stores.postgres.events import PostgresEvents
+from stores.postgres.migrate import migrate
+from stores.postgres.subscriptions import PostgresSubscriptions
+
+
+class PostgresDatabase:
+    """Events and subscriptions in one database; connections are made when they are needed."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = PostgresConnection(url)
+        self.events: EventStore = PostgresEvents(self._connection)
+        self.subscriptions: SubscriptionStore = PostgresSubscriptions(self._connection)
+
+    async def migrate(self) -> list[str]:
+        """See Database."""
+        return await migrate(self._connection)
+
+    async def close(self) -> None:
+        """See Database."""
+        await self._connection.close()

@@ -1,0 +1,35 @@
+"""A SQLite database with its ports."""
+
+from __future__ import annotations
+
+from stores.ports import EventStore, SubscriptionStore
+from stores.sqlite.connection import SqliteConnection
+from stores.sqlite.dead_letters import SqliteDeadLetters
+from stores.sqlite.events import SqliteEvents
+from stores.sqlite.migrate import migrate
+from stores.sqlite.subscriptions import SqliteSubscriptions
+
+
+class SqliteDatabase:
+    """Events, subscriptions and dead letters in one file."""
+
+    def __init__(self, connection: SqliteConnection) -> None:
+        self._connection = connection
+        self.events: EventStore = SqliteEvents(connection)
+        self.subscriptions: SubscriptionStore = SqliteSubscriptions(connection)
+        self.dead_letters = SqliteDeadLetters(connection)
+
+    @classmethod
+    async def open(cls, path: str) -> SqliteDatabase:
+        """Open ``path``, ``:memory:`` for none. Raises StoreUnavailable."""
+        connection = SqliteConnection(path)
+        await connection.open()
+        return cls(connection)
+
+    async def migrate(self) -> list[str]:
+        """See Database."""
+        return await migrate(self._connection)
+
+    async def close(self) -> None:
+        """See Database."""
+        await self._connection.close()

@@ -1,0 +1,72 @@
+"""Fixtures for the whole suite: real servers, started on first use, and two checks around every test.
+
+The session's servers are shared: a test that kills, pauses or reconfigures a server starts one of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from pytest_asyncio import is_async_test
+from redis import Redis
+
+from tests.support.keys import leaked_keys
+from tests.support.postgres_server import PostgresServer
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The session's Redis server; without a binary the tests that need it fail with ServerMissing."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL server; without a binary the tests that need it fail with ServerMissing."""
+    with PostgresServer(durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """URL of an empty Redis without loaded scripts. Afterwards every key must be documented as permanent or expire."""
+    with Redis.from_url(redis_server.url, socket_timeout=10) as redis:
+        redis.flushall()
+        redis.script_flush()
+        yield redis_server.url
+        leaked = leaked_keys(redis)
+    if leaked:
+        pytest.fail("keys without a time to live that docs/redis-keys.md does not call permanent: " + ", ".join(leaked))
+
+
+@pytest.fixture
+async def database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    """URL of a new, empty PostgreSQL database, dropped after the test."""
+    url = await postgres_server.create_database()
+    yield url
+    await postgres_server.drop_database(url)
+
+
+# Autouse fixtures come first and so are undone last: what a test's own fixtures stop has stopped by then.
+@pytest.fixture(autouse=True)
+def _no_orphans(request: pytest.FixtureRequest) -> None:
+    if is_async_test(request.node):
+        request.getfixturevalue("no_orphan_tasks")
+
+
+@pytest.fixture
+async def no_orphan_tasks() -> AsyncIterator[None]:
+    """Fail an async test that leaves tasks behind; they are cancelled so that they cannot disturb another test."""
+    yield
+    orphans = asyncio.all_tasks() - {asyncio.current_task()}
+    if not orphans:
+        return
+    listed = "\n".join(sorted(map(repr, orphans)))
+    for task in orphans:
+        task.cancel()
+    await asyncio.wait(orphans, timeout=5)
+    pytest.fail(f"the test left {len(orphans)} asyncio tasks running:\n{listed}")

@@ -1,0 +1,272 @@
+"""One suite for both logs: what the flow relies on, said once and held against memory and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+
+from partitioning.keys import Keys
+from partitioning.leases import Leases
+from router_client.errors import Overloaded
+from router_node.log.memory import MemoryLog
+from router_node.log.pipeline import RedisPipeline
+from router_node.log.port import (
+    NOWHERE,
+    IngestLog,
+    LaneKey,
+    LaneLog,
+    LaneStep,
+    LaneStepped,
+    LostPartition,
+    NewRecord,
+    Position,
+    RetryState,
+)
+from router_node.log.redis_lanes import STEP, RedisLanes
+from router_node.log.redis_streams import APPEND, SETTLE, RedisStreams
+from stores.dead_letters import RedisDeadLetters
+from stores.open import open_database
+from stores.ports import DeadLetter, DeadLetters
+
+P = 3
+LIMIT = 50
+
+
+@dataclass
+class Logs:
+    ingest: IngestLog
+    lanes: LaneLog
+    letters: DeadLetters
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def logs(request: pytest.FixtureRequest) -> AsyncIterator[Logs]:
+    if request.param == "memory":
+        database = await open_database("sqlite:///:memory:")
+        await database.migrate()
+        memory = MemoryLog(database.dead_letters, backlog_limit=LIMIT)
+        yield Logs(memory, memory, database.dead_letters)
+        await database.close()
+        return
+    url = request.getfixturevalue("redis_url")
+    redis = Redis.from_url(url)
+    keys = Keys("test")
+    tokens = await Leases(redis, keys, "node-a", 60_000).acquire(range(8))
+    pipe = RedisPipeline(url, [APPEND, SETTLE, STEP])
+    try:
+        yield Logs(
+            RedisStreams(pipe, keys, tokens, backlog_limit=LIMIT),
+            RedisLanes(pipe, keys, tokens),
+            RedisDeadLetters(redis, keys, 8),
+        )
+    finally:
+        await pipe.close()
+        await redis.aclose()
+
+
+def record(n: int, *, priority: int = 5, dedup: str | None = None, partition: int = P) -> NewRecord:
+    return NewRecord(partition, priority, dedup, b'{"n":%d}' % n)
+
+
+def letter(n: int) -> DeadLetter:
+    return DeadLetter(
+        id=f"letter-{n}",
+        subscription="late",
+        partition=P,
+        reason="attempts",
+        error="no",
+        attempts=3,
+        accepted_at_us=1,
+        dead_at_us=2,
+        event_id=f"e{n}",
+        event_type="a.b",
+        body=b'{"n":%d}' % n,
+    )
+
+
+async def test_what_is_appended_is_read_once_in_order_with_consecutive_positions(logs: Logs) -> None:
+    assert await logs.ingest.append([record(n) for n in range(5)]) == [False] * 5
+    await logs.ingest.append([record(5)])
+
+    entries = await logs.ingest.read([(P, 5)], 100)
+
+    assert [body for entry in entries for body in entry.bodies] == [b'{"n":%d}' % n for n in range(6)]
+    assert entries[0].first.sequence == 1
+    assert entries[-1].first == Position(entries[0].first.generation, 6)
+    assert abs(entries[0].accepted_at_us - await logs.ingest.now_us()) < 10_000_000
+    assert await logs.ingest.read([(P, 5)], 100) == []
+
+
+async def test_each_priority_is_a_stream_of_its_own(logs: Logs) -> None:
+    await logs.ingest.append([record(1, priority=1), record(2, priority=9), record(3, priority=1)])
+
+    entries = await logs.ingest.read([(P, 9), (P, 5), (P, 1)], 10)
+
+    assert [(entry.priority, list(entry.bodies)) for entry in entries] == [
+        (9, [b'{"n":2}']),
+        (1, [b'{"n":1}', b'{"n":3}']),
+    ]
+
+
+async def test_an_id_seen_within_the_window_is_a_duplicate_even_within_one_batch(logs: Logs) -> None:
+    first = await logs.ingest.append([record(1, dedup="a"), record(2, dedup="b"), record(3, dedup="a"), record(4)])
+    again = await logs.ingest.append([record(5, dedup="b"), record(6)])
+
+    assert first == [False, False, True, False]
+    assert again == [True, False]
+    bodies = [body for entry in await logs.ingest.read([(P, 5)], 10) for body in entry.bodies]
+    assert bodies == [b'{"n":1}', b'{"n":2}', b'{"n":4}', b'{"n":6}']
+
+
+async def test_what_was_read_but_not_settled_is_pending_until_it_is(logs: Logs) -> None:
+    for n in range(3):
+        await logs.ingest.append([record(n)])
+    entries = await logs.ingest.read([(P, 5)], 10)
+
+    pending = await logs.ingest.read_pending([(P, 5, b"0")], 10)
+    assert [e.entry_id for e in pending] == [e.entry_id for e in entries]
+    assert [e.first for e in pending] == [e.first for e in entries]
+    assert await logs.ingest.settle(entries[:2]) == []
+    assert [e.entry_id for e in await logs.ingest.read_pending([(P, 5, b"0")], 10)] == [entries[2].entry_id]
+    assert await logs.ingest.read_pending([(P, 5, entries[2].entry_id)], 10) == []
+    assert (await logs.ingest.backlog([P]))[P][5] == 1
+
+
+async def test_a_full_backlog_refuses_and_settling_makes_room(logs: Logs) -> None:
+    await logs.ingest.append([record(n) for n in range(LIMIT)])
+
+    (refused,) = await logs.ingest.append([record(99)])
+    other = await logs.ingest.append([record(1, partition=P + 1)])
+
+    assert isinstance(refused, Overloaded)
+    assert other == [False]
+    assert await logs.ingest.settle(await logs.ingest.read([(P, 5)], 100)) == []
+    assert await logs.ingest.append([record(100)]) == [False]
+
+
+async def test_settling_twice_changes_nothing_more(logs: Logs) -> None:
+    await logs.ingest.append([record(n) for n in range(LIMIT)])
+    entries = await logs.ingest.read([(P, 5)], 100)
+
+    await logs.ingest.settle(entries)
+    await logs.ingest.settle(entries)
+
+    await logs.ingest.append([record(n) for n in range(LIMIT)])
+    assert isinstance((await logs.ingest.append([record(1)]))[0], Overloaded)
+
+
+async def test_a_lane_spills_in_order_and_its_owner_finds_everything_again(logs: Logs) -> None:
+    lane = LaneKey(P, "late", 5)
+    step = LaneStep(lane, spill=[(Position(7, n), 1000 + n, b"body %d" % n) for n in range(1, 4)])
+
+    (answer,) = await logs.lanes.step([step])
+
+    assert isinstance(answer, LaneStepped)
+    assert answer.queued == 3
+    retry = RetryState(2, 123_456, "refused: ä")
+    await logs.lanes.step([LaneStep(lane, retry={answer.queue_ids[0]: retry})])
+    state = await logs.lanes.load(P)
+    assert state.queued == {lane: 3}
+    assert state.high_water == {lane: Position(7, 3)}
+    assert state.retries == {lane: {answer.queue_ids[0]: retry}}
+    (found,) = await logs.lanes.fetch([(lane, b"0", 2)])
+    assert [(s.position, s.accepted_at_us, s.body) for s in found] == [
+        (Position(7, 1), 1001, b"body 1"),
+        (Position(7, 2), 1002, b"body 2"),
+    ]
+    (rest,) = await logs.lanes.fetch([(lane, found[-1].queue_id, 10)])
+    assert [s.body for s in rest] == [b"body 3"]
+
+
+async def test_an_emptied_queue_keeps_its_high_water_and_nothing_else(logs: Logs) -> None:
+    lane = LaneKey(P, "late", 5)
+    (answer,) = await logs.lanes.step([LaneStep(lane, spill=[(Position(7, 9), 1, b"x")])])
+    assert isinstance(answer, LaneStepped)
+
+    (emptied,) = await logs.lanes.step([LaneStep(lane, remove=answer.queue_ids)])
+
+    assert emptied == LaneStepped([], 0)
+    state = await logs.lanes.load(P)
+    assert not state.queued
+    assert state.high_water == {lane: Position(7, 9)}
+
+
+async def test_what_is_delivered_again_never_moves_the_high_water(logs: Logs) -> None:
+    lane = LaneKey(P, "late", 5)
+    await logs.lanes.step([LaneStep(lane, spill=[(Position(7, 9), 1, b"x")])])
+
+    await logs.lanes.step([LaneStep(lane, spill=[(NOWHERE, 1, b"again")])])
+
+    assert (await logs.lanes.load(P)).high_water == {lane: Position(7, 9)}
+
+
+async def test_a_dead_letter_and_the_removal_are_one_step(logs: Logs) -> None:
+    lane = LaneKey(P, "late", 5)
+    (answer,) = await logs.lanes.step([LaneStep(lane, spill=[(Position(7, 1), 1, b'{"n":1}')])])
+    assert isinstance(answer, LaneStepped)
+
+    await logs.lanes.step([LaneStep(lane, dead=[letter(1)], remove=answer.queue_ids)])
+
+    page = await logs.letters.list(subscription="late")
+    assert [(found.event_id, found.reason, found.body) for found in page.letters] == [("e1", "attempts", b'{"n":1}')]
+    assert not (await logs.lanes.load(P)).queued
+
+
+async def test_discarding_a_lane_leaves_no_trace(logs: Logs) -> None:
+    lane, other = LaneKey(P, "late", 5), LaneKey(P, "board", 5)
+    for key in (lane, other):
+        await logs.lanes.step([LaneStep(key, spill=[(Position(7, 1), 1, b"x"), (Position(7, 2), 1, b"y")])])
+
+    assert await logs.lanes.discard(lane) == 2
+
+    state = await logs.lanes.load(P)
+    assert state.queued == {other: 2}
+    assert state.high_water == {other: Position(7, 2)}
+
+
+@pytest.mark.parametrize("logs", ["redis"], indirect=True)
+async def test_a_stale_token_changes_nothing(logs: Logs, redis_url: str) -> None:
+    """Fencing: another node has the lease, so settling, spilling and burying are refused in the same atomic step."""
+    lane = LaneKey(P, "late", 5)
+    await logs.ingest.append([record(1)])
+    entries = await logs.ingest.read([(P, 5)], 10)
+    redis = Redis.from_url(redis_url)
+    await redis.set(Keys("test").lease(P), "node-b 99999999999999", px=60_000)
+
+    lost = await logs.ingest.settle(entries)
+    (spill,) = await logs.lanes.step([LaneStep(lane, spill=[(Position(7, 1), 1, b"x")])])
+    (bury,) = await logs.lanes.step([LaneStep(lane, dead=[letter(1)])])
+
+    assert [e.partition for e in lost] == [P]
+    assert isinstance(spill, LostPartition)
+    assert isinstance(bury, LostPartition)
+    assert (await logs.lanes.load(P)).queued == {}
+    assert (await logs.letters.list()).letters == []
+    assert len(await logs.ingest.read_pending([(P, 5, b"0")], 10)) == 1
+    await redis.aclose()
+
+
+@pytest.mark.parametrize("logs", ["redis"], indirect=True)
+async def test_a_lost_group_is_made_anew_from_the_first_entry(logs: Logs, redis_url: str) -> None:
+    await logs.ingest.append([record(1)])
+    redis = Redis.from_url(redis_url)
+    await redis.xgroup_destroy(Keys("test").ingest(P, 5), "router")
+
+    assert await logs.ingest.read([(P, 5)], 10) == []
+
+    assert [e.bodies for e in await logs.ingest.read([(P, 5)], 10)] == [[b'{"n":1}']]
+    await redis.aclose()
+
+
+@pytest.mark.parametrize("logs", ["redis"], indirect=True)
+async def test_scripts_come_back_after_redis_forgot_them(logs: Logs, redis_url: str) -> None:
+    await logs.ingest.append([record(1)])
+    redis = Redis.from_url(redis_url)
+    await redis.script_flush()
+
+    assert await logs.ingest.append([record(2), record(3, partition=P + 1)]) == [False, False]
+
+    await redis.aclose()

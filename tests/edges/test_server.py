@@ -1,0 +1,83 @@
+"""The listening socket: starting, stopping, and what a stop does to those who are connected."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+
+import aiohttp
+import pytest
+
+from router_node.config import Settings
+from router_node.edges.server import listen, serve
+from router_node.node import embedded
+
+SETTINGS = Settings(node_id="one", cluster="test", max_body_bytes=2048)
+
+
+async def test_a_node_serves_until_it_is_told_to_stop_and_leaves_signals_alone() -> None:
+    stop = asyncio.Event()
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    async with embedded() as node, asyncio.TaskGroup() as tasks:
+        tasks.create_task(
+            serve(
+                node.engine,
+                node.management,
+                SETTINGS,
+                node.metrics.text,
+                stop,
+                address.set_result,
+                host="127.0.0.1",
+                port=0,
+            )
+        )
+        url = await asyncio.wait_for(address, 5)
+        assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+        async with aiohttp.ClientSession(url) as http:
+            async with http.get("/metrics") as response:
+                assert b"er_events_accepted" in await response.read()
+            async with http.post("/v1/events", data=b" " * 3000) as response:
+                assert response.status in (413, 415)
+            async with http.ws_connect("/v1/ws") as link:
+                await link.send_str('{"op":"hello","version":1}')
+                assert (await link.receive_json())["cluster"] == "test"
+                stop.set()
+                assert await link.receive_json() == {"op": "draining"}
+                assert (await link.receive()).data == 1001
+    with pytest.raises(OSError):  # noqa: PT011 - refused, whatever the number
+        await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+
+
+async def test_cancelling_breaks_off_at_once() -> None:
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async with embedded() as node:
+        serving = asyncio.create_task(
+            serve(
+                node.engine,
+                node.management,
+                SETTINGS,
+                node.metrics.text,
+                asyncio.Event(),
+                address.set_result,
+                host="127.0.0.1",
+                port=0,
+            )
+        )
+        url = await asyncio.wait_for(address, 5)
+        async with aiohttp.ClientSession(url) as http, http.ws_connect("/v1/ws") as link:
+            serving.cancel()
+            await asyncio.wait([serving], timeout=5)
+            assert serving.cancelled()
+            assert (await link.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
+
+
+def test_answers_are_not_held_back_by_the_kernel() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_an_address_in_use_is_an_error_and_not_the_end_of_the_process() -> None:
+    with listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
+        listen("127.0.0.1", listener.getsockname()[1])
