@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pytest_asyncio import is_async_test
@@ -44,11 +45,12 @@ def redis_url(redis_server: RedisServer) -> Iterator[str]:
 
 
 @pytest.fixture
-async def database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """URL of a new, empty PostgreSQL database, dropped after the test."""
-    url = await postgres_server.create_database()
-    yield url
-    await postgres_server.drop_database(url)
+    with ThreadPoolExecutor(1) as thread:  # a loop of its own: an async fixture may ask for this one while it runs
+        url = thread.submit(asyncio.run, postgres_server.create_database()).result()
+        yield url
+        thread.submit(asyncio.run, postgres_server.drop_database(url)).result()
 
 
 # Autouse fixtures come first and so are undone last: what a test's own fixtures stop has stopped by then.

@@ -19,9 +19,9 @@ INSERT = (
     f"INSERT INTO events ({COLUMNS}) SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[],"
     " $6::smallint[], $7::bytea[]) ON CONFLICT DO NOTHING"
 )
-# jsonb cannot hold the character NUL, so a body that has it escaped is never cast: it contains nothing.
+# jsonb cannot hold the character NUL, so a body with its escape (those six bytes) is never cast: it contains nothing.
 CONTAINED = (
-    "CASE WHEN position('\\u0000'::bytea in body) = 0"
+    "CASE WHEN position('\\x5c7530303030'::bytea in body) = 0"
     " THEN convert_from(body, 'UTF8')::jsonb -> 'payload' @> {}::jsonb ELSE false END"
 )
 

@@ -109,7 +109,13 @@ class SqliteConnection:
         try:
             async with asyncio.timeout(seconds):
                 yield
-        except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, UnicodeEncodeError) as error:
+        except (
+            sqlite3.IntegrityError,
+            sqlite3.DataError,
+            sqlite3.InterfaceError,
+            OverflowError,
+            UnicodeError,
+        ) as error:
             raise StoreRejected(f"SQLite refuses the data: {error}") from error
         except (sqlite3.Error, TimeoutError, ValueError) as error:
             raise StoreUnavailable(f"SQLite cannot answer: {error or 'time-out'}") from error
