@@ -1,0 +1,5 @@
+"""`python -m cli` is `event-router`."""
+
+from cli.main import run
+
+run()

@@ -1,0 +1,91 @@
+"""The node's management API, as the commands need it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import quote
+
+import orjson
+
+from cli.address import http_url
+from router_client.options import ClientOptions
+
+REQUEST_S = 30.0
+PAGE = 500
+"""How many records one request asks for at most; the node's own limit is 1000."""
+
+
+class Api:
+    """A session with one node, open for the length of an ``async with``.
+
+    Every method raises ConnectionLost when the node cannot be reached or does not answer within ``REQUEST_S``, and
+    what the node answers as a problem as the error it stands for (NotFound, InvalidInput, Unavailable...).
+    """
+
+    def __init__(self, url: str) -> None:
+        # Loaded here, as half of the time a command takes to start would be aiohttp's, needed or not.
+        from router_client.transports.http_calls import HttpCalls
+
+        self._calls = HttpCalls(http_url(url), ClientOptions(request_timeout_s=REQUEST_S))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._calls.close()
+
+    async def event(self, event_id: str) -> Any:
+        """Return a stored event as its event object."""
+        return await self._calls.call("GET", _path("events", event_id))
+
+    async def trace(self, event_id: str) -> Any:
+        """Return what happened to an event."""
+        return await self._calls.call("GET", _path("events", event_id, "trace"))
+
+    def events(self, query: Mapping[str, str | None], limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` stored events, newest first."""
+        return self._pages("/v1/events", "events", query, limit)
+
+    async def dead_letter(self, letter_id: str) -> Any:
+        """Return one dead letter with its event."""
+        return await self._calls.call("GET", _path("dead-letters", letter_id))
+
+    def dead_letters(self, query: Mapping[str, str | None], limit: int | None) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` dead letters (None: all), oldest first."""
+        return self._pages("/v1/dead-letters", "dead_letters", query, limit)
+
+    async def replay(self, letter_ids: Sequence[str]) -> int:
+        """Deliver letters again to the subscription each failed in; returns how many there were."""
+        return int((await self._post("/v1/dead-letters/replay", letter_ids))["replayed"])
+
+    async def purge(self, letter_ids: Sequence[str]) -> int:
+        """Remove letters for good; returns how many there were."""
+        return int((await self._post("/v1/dead-letters/purge", letter_ids))["purged"])
+
+    async def subscription(self, name: str) -> dict[str, Any]:
+        """Return a durable subscription's spec and state."""
+        found: dict[str, Any] = await self._calls.call("GET", _path("subscriptions", name))
+        return found
+
+    async def _post(self, path: str, letter_ids: Sequence[str]) -> Any:
+        return await self._calls.call("POST", path, body=orjson.dumps({"ids": list(letter_ids)}))
+
+    async def _pages(
+        self, path: str, member: str, query: Mapping[str, str | None], limit: int | None
+    ) -> AsyncIterator[dict[str, Any]]:
+        given = {name: value for name, value in query.items() if value is not None}
+        while limit is None or limit > 0:
+            given["limit"] = str(min(PAGE, limit) if limit is not None else PAGE)
+            page = await self._calls.call("GET", path, query=given)
+            for record in page[member]:
+                yield record
+            if limit is not None:
+                limit -= len(page[member])
+            if page["next"] is None:
+                return
+            given["cursor"] = page["next"]
+
+
+def _path(*parts: str) -> str:
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)

@@ -1,0 +1,61 @@
+"""A node and the signals that stop it; the only place of the project that handles signals."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+from redis.exceptions import RedisError
+
+from cli.exits import ExitCode
+from cli.failures import Failure
+from router_node.config import Settings
+from router_node.node import run
+from stores.errors import StoreError
+
+
+async def run_until_signalled(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Run a node until SIGTERM or SIGINT; ``announce`` is told its address once it serves.
+
+    The first signal lets a serving node drain, and ends one that is still starting. A second one ends it at once.
+    Raises Failure then, and when Redis or the database cannot be used; else what the node raises, in ExceptionGroups.
+    """
+    try:
+        await _run(settings, announce)
+    except* (RedisError, StoreError) as group:
+        error = _first(group)
+        raise Failure(
+            f"{type(error).__name__}: {error}",
+            "run `event-router doctor`; it looks at Redis and PostgreSQL and says what to do",
+            ExitCode.UNREACHABLE,
+        ) from error
+
+
+async def _run(settings: Settings, announce: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    serving = asyncio.Event()
+    forced = asyncio.Event()
+
+    def ready(address: str) -> None:
+        serving.set()
+        announce(address)
+
+    async with asyncio.TaskGroup() as tasks:
+        node = tasks.create_task(run(settings, stop, ready), name="node")
+
+        def signalled() -> None:
+            if stop.is_set():
+                forced.set()
+            stop.set()
+            if forced.is_set() or not serving.is_set():
+                node.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, signalled)
+    if forced.is_set():
+        raise Failure("ended at the second signal, before all was drained", code=ExitCode.INTERRUPTED)
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
