@@ -1,0 +1,16 @@
+"""What the benchmarks send: real events, all with ids of their own and the keys that reality gave them."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from examples.flights.build import events_of_year
+from router_client.event import Event
+
+
+def first_events(count: int) -> list[Event]:
+    """Return the first events of 2013 (there are a million); raises ValueError for more than there are."""
+    events = list(islice(events_of_year(), count))
+    if len(events) < count:
+        raise ValueError(f"2013 has only {len(events)} events")
+    return events

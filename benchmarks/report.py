@@ -1,0 +1,93 @@
+"""Tables, ratios and the JSON file of the benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path("build") / "benchmarks"
+
+
+class Run(NamedTuple):
+    """One system, once: ``events`` events in ``seconds``, and the CPU seconds of each process."""
+
+    system: str
+    events: int
+    seconds: float
+    cpu_s: Mapping[str, float]
+
+    @property
+    def rate(self) -> float:
+        """Events per second."""
+        return self.events / self.seconds
+
+
+class Target(NamedTuple):
+    """What one system is to reach of another; a goal that is not ``due`` is printed and does not fail the run."""
+
+    system: str
+    against: str
+    at_least: float
+    due: bool
+
+
+def rate_of(runs: Sequence[Run], system: str) -> float:
+    """Return the median rate of a system, in events per second."""
+    return median(run.rate for run in runs if run.system == system)
+
+
+def cpu_of(runs: Sequence[Run], system: str) -> dict[str, float]:
+    """Return the median CPU seconds per 1,000 events of each process of a system."""
+    ours = [run for run in runs if run.system == system]
+    return {name: median(1000 * run.cpu_s[name] / run.events for run in ours) for name in ours[0].cpu_s}
+
+
+def print_runs(runs: Sequence[Run], targets: Sequence[Target]) -> bool:
+    """Print the medians and the ratios; return whether every target that is due is met."""
+    systems = list(dict.fromkeys(run.system for run in runs))
+    parts = list(dict.fromkeys(name for run in runs for name in run.cpu_s))
+    table = Table(title="End to end, medians", caption="on the right: CPU seconds per 1,000 events of each process")
+    for heading in ("system", "events/s", "lowest", "highest", "runs", *parts, "all"):
+        table.add_column(heading, justify="left" if heading == "system" else "right")
+    for system in systems:
+        rates = [run.rate for run in runs if run.system == system]
+        cpu = cpu_of(runs, system)
+        cells = (f"{cpu[part]:.3f}" if part in cpu else "" for part in parts)
+        summary = (f"{median(rates):,.0f}", f"{min(rates):,.0f}", f"{max(rates):,.0f}", str(len(rates)))
+        table.add_row(system, *summary, *cells, f"{sum(cpu.values()):.3f}")
+    console = Console(width=max(Console().width, 130))
+    console.print(table)
+    met = True
+    for target in targets:
+        if target.system in systems and target.against in systems:
+            met &= _print_target(console, runs, target)
+    return met
+
+
+def _print_target(console: Console, runs: Sequence[Run], target: Target) -> bool:
+    ratio = rate_of(runs, target.system) / rate_of(runs, target.against)
+    reached = ratio >= target.at_least
+    verdict = "reached" if reached else "MISSED" if target.due else "not yet"
+    console.print(f"{target.system} / {target.against}: {ratio:.2f} (goal {target.at_least:g}: {verdict})")
+    return reached or not target.due
+
+
+def print_micro(title: str, micros: Mapping[str, float]) -> None:
+    """Print a table of microseconds per operation."""
+    table = Table("operation", "µs", title=title)
+    table.columns[1].justify = "right"
+    for name, value in micros.items():
+        table.add_row(name, f"{value:.2f}")
+    Console().print(table)
+
+
+def save(out: Path, result: Mapping[str, Any]) -> None:
+    """Write a result as JSON, making the folder."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
