@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from router_node.config import Settings
 from router_node.contract import Engine, Management
@@ -18,6 +19,7 @@ from router_node.edges.limits import Limits
 from router_node.edges.websocket_session import Identity
 
 BACKLOG = 2048
+MAX_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_S = 75  # longer than load balancers keep an idle connection, so that they close it and not we
 
 log = structlog.get_logger(__name__)
@@ -55,6 +57,28 @@ class _Server(uvicorn.Server):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=1)
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP, with a bound on the head of a request, of which it has none."""
+
+    _head_bytes: int | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.send_400_response(f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
 
 
 async def serve(
@@ -116,7 +140,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _config(app: App, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=_Protocol,
         loop="none",
         ws="websockets-sansio",
         ws_max_size=limits.max_frame_bytes,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+
 from starlette.types import Receive, Scope, Send
 
 from router_client.errors import EventRouterError
@@ -53,4 +56,7 @@ class WebSocketEndpoint:
         except Exception as error:  # noqa: BLE001 - the border: it is logged, and the client told where
             closing = Closing(FAILED, unexpected(error, "websocket").detail)
         if closing is not None:
-            await send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})
+            # Who does not read will not read this either; then the end of the connection has to do.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.drain_s):
+                    await send({"type": "websocket.close", "code": closing.code, "reason": closing.reason})

@@ -91,7 +91,9 @@ class Outbox:
         """Send until cancelled; raises what ``send`` raises."""
         while True:
             while self._queue:
-                await send(self._next().decode())
+                frame = self._next()
+                if frame is not None:
+                    await send(frame.decode())
                 if len(self._queue) < self._limits.max_waiting_frames:
                     self._room.set()
             self._empty.set()
@@ -105,11 +107,13 @@ class Outbox:
         if len(self._queue) >= self._limits.max_waiting_frames:
             self._room.clear()
 
-    def _next(self) -> bytes:
+    def _next(self) -> bytes | None:
         item = self._queue.popleft()
         if isinstance(item, bytes):
             return item
         item.queued = False
+        if not len(item):
+            return None
         frame = item.take(self._limits.max_frame_bytes)
         # The rest goes to the end, so that one full subscription does not hold up the others.
         self.put_lot(item)

@@ -68,7 +68,7 @@ class _Subscription:
 
 
 class Session:
-    """See the module. ``receive`` returns the next frame, None for one that is not text; it raises EOFError at the end.
+    """See the module.
 
     Frames are handled in the order they come. Publishes are handed to the engine in that order too, and answered as
     they are done, each by its ref.
@@ -91,7 +91,8 @@ class Session:
     ) -> Closing | None:
         """Converse until one side ends it; returns how to close the connection, None when the client has gone.
 
-        Cancelling it, like every other end, gives back what was delivered and not settled.
+        ``receive`` returns the next frame, None for one that is not text, and raises EOFError when the client has gone;
+        ``send`` raises OSError then. Cancelling it, like every end, gives back what was delivered and not settled.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -105,7 +106,7 @@ class Session:
                 for task in (writing, *self._publishing):
                     task.cancel()
         finally:
-            for subscription in self._by_name.values():
+            for subscription in list(self._by_name.values()):
                 subscription.close()
         return self._closing
 

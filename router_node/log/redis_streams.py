@@ -149,18 +149,18 @@ class RedisStreams:
             else:
                 entries.extend(_entries(*source, reply))
         if missing:
-            await self._recreate_groups(missing)
+            await self._make_groups(missing)
         return entries
 
-    async def _recreate_groups(self, sources: Sequence[tuple[int, int]]) -> None:
-        """Create groups from id 0 where a stream exists without one; a stream that is not there needs none yet."""
+    async def _make_groups(self, sources: Sequence[tuple[int, int]]) -> None:
+        """Make the groups that are missing, from the first entry, and the streams too where there is none yet."""
         streams = [self._keys.ingest(*source) for source in sources]
         exist = await self._pipeline.run([("EXISTS", stream) for stream in streams])
-        bare = [stream for stream, there in zip(streams, exist, strict=True) if there == 1]
-        await self._pipeline.run([("XGROUP", "CREATE", stream, GROUP, "0") for stream in bare])
-        self.groups_recreated += len(bare)
-        for stream in bare:
-            log.warning("consumer group was gone and is made anew from the first entry", stream=stream)
+        await self._pipeline.run([("XGROUP", "CREATE", stream, GROUP, "0", "MKSTREAM") for stream in streams])
+        for stream, there in zip(streams, exist, strict=True):
+            if there == 1:
+                self.groups_recreated += 1
+                log.warning("consumer group was gone and is made anew from the first entry", stream=stream)
 
 
 def _chunks(indexes: list[int], records: Sequence[NewRecord]) -> Iterable[list[int]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from router_node.contract import Engine, Management
 from router_node.edges.app import App, create_app
@@ -86,6 +87,11 @@ class Link:
             frame = orjson.loads(await self.connection.recv())
         assert isinstance(frame, dict)
         return frame
+
+    async def next_or_end(self) -> None:
+        """Pass over the next frame, if there is one."""
+        with suppress(ConnectionClosed):
+            await self.next()
 
     async def ask(self, **frame: Any) -> dict[str, Any]:
         """Send one frame and return the next that comes."""

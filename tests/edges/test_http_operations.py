@@ -45,7 +45,7 @@ async def test_stored_events_are_found_and_paged(http: Http) -> None:
         for n in range(6)
     ]
     await call(http, "POST", "/v1/events", events)
-    await stored(http, *(event["id"] for event in events))
+    await stored(http, *(f"e%2F{n}" for n in range(6)))
     status, event = await call(http, "GET", "/v1/events/e%2F2")
     assert (status, event["payload"], event["priority"]) == (200, {"n": 2}, 5)
     status, page = await call(http, "GET", "/v1/events?type=flights.*.1&limit=2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from router_node.config import Settings
 from router_node.edges.server import listen, serve
 from router_node.node import embedded
+from tests.edges.served import Served
 
 SETTINGS = Settings(node_id="one", cluster="test", max_body_bytes=2048)
 
@@ -71,6 +73,25 @@ async def test_cancelling_breaks_off_at_once() -> None:
             await asyncio.wait([serving], timeout=5)
             assert serving.cancelled()
             assert (await link.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE)
+
+
+async def test_a_head_without_end_is_cut_off(node: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nx: ")
+    async with asyncio.timeout(5):
+        # Whichever the client sees first: the answer, or that nobody takes its data any more.
+        with suppress(ConnectionError):
+            for _ in range(1000):
+                writer.write(b"y" * 4096)
+                await writer.drain()
+                await asyncio.sleep(0)
+        with suppress(ConnectionError):
+            await reader.read()
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    async with aiohttp.ClientSession(node.url) as http, http.get("/healthz", headers={"x": "y" * 5000}) as response:
+        assert response.status == 200
 
 
 def test_answers_are_not_held_back_by_the_kernel() -> None:

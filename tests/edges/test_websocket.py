@@ -333,6 +333,16 @@ async def test_only_so_many_publishes_are_under_way_at_once() -> None:
         assert sorted(frame["ref"] for frame in frames if frame["op"] == "published") == list(range(10))
 
 
+async def test_a_reader_that_is_too_slow_is_let_go() -> None:
+    async with own(max_outbound_frames=5, max_waiting_frames=1000) as node, node.link() as link:
+        for number in range(100):  # each is answered with about 250 KB, more than the sockets between hold
+            await link.send(op="publish", ref=number, events=[7] * 1000)
+        async with asyncio.timeout(10):
+            while len(node.app.connections) and link.connection.close_code is None:
+                await link.next_or_end()
+        assert await closed(link) == (4008, "slow reader: too many frames wait to be read")
+
+
 async def test_connections_and_subscriptions_are_limited() -> None:
     async with own(max_connections=1, max_subscriptions_per_connection=1) as node:
         async with node.link() as link:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_client import wire
-from router_client.errors import EventRouterError, InvalidInput, Overloaded, from_problem
+from router_client.errors import InvalidInput, Overloaded, from_problem
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
 
@@ -86,37 +86,21 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=10,
 )
-members = st.sampled_from(
-    [
-        "ref",
-        "version",
-        "token",
-        "events",
-        "ack",
-        "nack",
-        "reject",
-        "extend",
-        "name",
-        "topics",
-        "filter",
-        "credit",
-        "add",
-        "durable",
-        "ordering",
-        "retry",
-    ]
-)
+members = st.sampled_from([name for frame in (wire.Publish, wire.Settle, wire.Credit) for name in frame._fields])
+more_members = st.sampled_from(["version", "token", "topics", "filter", "credit", "durable", "ordering", "retry"])
+
+
+def outcome(frame: dict[str, Any]) -> str:
+    """Return the name of the frame read, or nothing when it was refused by a field."""
+    try:
+        return type(wire.read_frame(frame)).__name__.lower()
+    except InvalidInput as refusal:
+        return "" if refusal.field else "no field"
 
 
 @given(
     op=st.sampled_from(["hello", "publish", "subscribe", "unsubscribe", "settle", "credit", "ping"]),
-    rest=st.dictionaries(members, json_values, max_size=5),
+    rest=st.dictionaries(members | more_members, json_values, max_size=5),
 )
 def test_whatever_a_frame_holds_it_is_read_or_refused_by_field(op: str, rest: dict[str, Any]) -> None:
-    try:
-        frame = wire.read_frame({"op": op, **rest})
-    except EventRouterError as error:
-        assert error.status == 400
-        assert error.field
-    else:
-        assert type(frame).__name__.lower() == op
+    assert outcome({"op": op, **rest}) in (op, "")
