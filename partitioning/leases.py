@@ -7,6 +7,7 @@ the same atomic step, so a node that was paused beyond its lease and wakes up ca
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from importlib.resources import files
 
 from redis.asyncio import Redis
@@ -54,6 +55,7 @@ class Leases:
             await pipe.execute()
 
 
+@lru_cache(maxsize=4096)
 def epoch_of(token: str) -> int:
     """Return the epoch in a fencing token."""
     return int(token.rpartition(" ")[2])

@@ -65,40 +65,14 @@ class Event:
 
     def to_object(self) -> dict[str, Any]:
         """Return the event object of the wire, times still as datetime (orjson writes them as RFC 3339)."""
-        body: dict[str, Any] = {
-            "id": self.id,
-            "type": self.type,
-            "priority": self.priority,
-            "timestamp": self.timestamp,
-            "source": self.source,
-            "correlation_id": self.correlation_id,
-            "payload": self.payload,
-        }
-        if self.metadata:
-            body["metadata"] = self.metadata
-        if self.target is not None:
-            body["target"] = self.target
-        if self.deliver_at is not None:
-            body["deliver_at"] = self.deliver_at
-        if self.expires_at is not None:
-            body["expires_at"] = self.expires_at
-        return body
+        return complete({name: value for name in _CHECKS if (value := getattr(self, name)) is not None})
 
     def encode(self, max_bytes: int = MAX_EVENT_BYTES) -> bytes:
         """Return the event as JSON bytes.
 
         Raises TooLarge beyond ``max_bytes`` and InvalidInput for values that JSON cannot hold or nested too deep.
         """
-        try:
-            data = orjson.dumps(self.to_object(), option=orjson.OPT_UTC_Z)
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"not representable as JSON: {error}", field="payload") from error
-        if len(data) > max_bytes:
-            raise TooLarge(f"{len(data)} bytes encoded; the limit is {max_bytes}", field="event")
-        for name, value in (("payload", self.payload), ("metadata", self.metadata)):
-            check_depth(value, data, name)
-            check_finite(value, data, name)
-        return data
+        return encode_object(self.to_object(), max_bytes)
 
 
 def decode(data: bytes) -> Event:
@@ -116,6 +90,11 @@ def from_object(body: object) -> Event:
 
     Raises InvalidInput whose ``field`` is the member at fault.
     """
+    return Event(**checked(body))
+
+
+def checked(body: object) -> dict[str, Any]:
+    """Check an event object and return the members it gives, times as datetime in UTC; see from_object."""
     if not isinstance(body, dict):
         raise InvalidInput("an event is a JSON object", field="event")
     values: dict[str, Any] = {}
@@ -127,7 +106,40 @@ def from_object(body: object) -> Event:
             values[name] = check(value, name)
     if "type" not in values:
         raise InvalidInput("is required", field="type")
-    return Event(**values)
+    return values
+
+
+def complete(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the event object for checked members: defaults filled in, in the order they are written."""
+    event_id = values.get("id") or new_id()
+    body: dict[str, Any] = {
+        "id": event_id,
+        "type": values["type"],
+        "priority": values.get("priority", DEFAULT_PRIORITY),
+        "timestamp": values.get("timestamp") or _now(),
+        "source": values.get("source", ""),
+        "correlation_id": values.get("correlation_id") or event_id,
+        "payload": values.get("payload", {}),
+    }
+    for name in _OPTIONAL:
+        if values.get(name):
+            body[name] = values[name]
+    return body
+
+
+def encode_object(body: dict[str, Any], max_bytes: int = MAX_EVENT_BYTES) -> bytes:
+    """Return a complete event object as JSON bytes; see Event.encode for what it raises."""
+    try:
+        data = orjson.dumps(body, option=orjson.OPT_UTC_Z)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"not representable as JSON: {error}", field="payload") from error
+    if len(data) > max_bytes:
+        raise TooLarge(f"{len(data)} bytes encoded; the limit is {max_bytes}", field="event")
+    for name in _NESTED:
+        if name in body:
+            check_depth(body[name], data, name)
+            check_finite(body[name], data, name)
+    return data
 
 
 def _text(value: object, name: str) -> str:
@@ -170,6 +182,8 @@ def parse_time(value: object, name: str) -> datetime:
     raise InvalidInput("must be an RFC 3339 time with an offset, such as 2013-01-01T05:15:00Z", field=name)
 
 
+_OPTIONAL = ("metadata", "target", "deliver_at", "expires_at")
+_NESTED = ("payload", "metadata")
 _TIMES = ("timestamp", "deliver_at", "expires_at")
 _CHECKS: dict[str, Any] = {
     "id": _filled_text,

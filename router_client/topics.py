@@ -7,6 +7,7 @@ token (``foo*`` is a literal), and a topic that is published may not contain a w
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from router_client.errors import InvalidInput
 
@@ -21,10 +22,21 @@ def check_topic(topic: object, field: str = "type") -> str:
 
     Raises InvalidInput naming ``field`` otherwise.
     """
+    if type(topic) is str and _is_topic(topic):
+        return topic
     text, tokens = _tokens(topic, field, "topic")
     if "*" in tokens or ">" in tokens:
         raise InvalidInput("a published topic may not contain the wildcard tokens * or >", field=field)
     return text
+
+
+@lru_cache(maxsize=10_000)
+def _is_topic(text: str) -> bool:
+    """Tell whether a topic is valid; topics recur, so most are looked up."""
+    try:
+        return not {"*", ">"}.intersection(_tokens(text, "type", "topic")[1])
+    except InvalidInput:
+        return False
 
 
 def check_pattern(pattern: object, field: str = "topics") -> str:

@@ -31,6 +31,7 @@ from stores.ports import EventStore
 
 ROUTER_LANE = "_router"
 TICK_S = 0.05
+FULL_S = 0.25
 DRAIN_S = 5.0
 COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped")
 
@@ -120,11 +121,20 @@ class Pipeline:
             log.warning("stopping with work in flight; its next owner repeats it", waiting=self.persister.waiting)
 
     async def _tick(self) -> None:
+        full_since = None
         while True:
             await asyncio.sleep(TICK_S)
             now = self._clock.monotonic()
             for dispatch in self.registry:
                 dispatch.tick(now)
+            if self.settler.has_room:
+                full_since = None
+            elif full_since is None:
+                full_since = now
+            elif now - full_since > FULL_S:
+                full_since = now
+                for dispatch in self.registry:
+                    dispatch.yield_room()
 
     def _route(self, entry: Entry) -> None:
         self.settler.hold(entry)
@@ -172,5 +182,7 @@ class Pipeline:
                     await asyncio.sleep(DRAIN_S)
 
     def _bury_unreadable(self, entry: Entry, position: Position, body: bytes, error: str) -> None:
-        letter = self._unreadable.letter(entry.partition, position, entry.accepted_at_us, body, "unreadable", error)
+        letter = self._unreadable.letter(
+            entry.partition, position, entry.accepted_at(position), body, "unreadable", error
+        )
         self._unreadable.bury(entry, letter)

@@ -32,7 +32,7 @@ from router_client.transports.port import Channel, Inbox, Outcome, Records, read
 from router_client.transports.websocket_channel import WebSocketChannel
 from router_client.transports.websocket_link import dial, lost
 
-PIPELINED = 8
+PIPELINED = 16
 
 _log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from router_node.clock import Clock
 from router_node.delivery.lane import Item, Lane, State, Taken
 from router_node.log.port import Entry, LaneKey, LaneStepped, PartitionState, Position, Spilled
 
-MEMORY_EVENTS = 2000
-MEMORY_BYTES = 16 * 1024 * 1024
+MEMORY_EVENTS = 8000
+MEMORY_BYTES = 32 * 1024 * 1024
 LANE_EVENTS = 256
 SPILL_AFTER_S = 2.0
 
@@ -145,6 +145,12 @@ class Window:
         """Somebody takes deliveries again: read back what there is room for."""
         for lane in self._lanes.values():
             self._want(lane)
+
+    def spill_all(self) -> None:
+        """Send everything that is only in memory to the queues."""
+        for lane in self._lanes.values():
+            if not lane.spilling and lane.items:
+                self.begin_spill(lane)
 
     def tick(self, now: float, *, absent: bool) -> None:
         """Spill what lingers in live lanes, forget what nobody takes, drop lanes with nothing in them."""

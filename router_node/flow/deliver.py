@@ -66,6 +66,7 @@ class Dispatch:
         self._absent_since = clock.monotonic()
         self._pumping = False
         self.delivered = self.acked = self.retried = self.dead_lettered = 0
+        self._settled_before = -1
 
     @property
     def max_in_flight(self) -> int:
@@ -92,7 +93,7 @@ class Dispatch:
             return
         now = self._clock.monotonic()
         key = correlation_id if self.window.keyed else None
-        item = Item(lane, position, entry.accepted_at_us, body, key, now)
+        item = Item(lane, position, entry.accepted_at(position), body, key, now)
         if self._spills:
             item.entry = entry
             entry.outstanding += 1
@@ -165,6 +166,13 @@ class Dispatch:
                 self._again(item)
         if self._spills:
             self.window.tick(now, absent=self._absent(now))
+
+    def yield_room(self) -> None:
+        """The node can hold no more: unless something was settled since the last call, let go of what is held here."""
+        settled = self.acked + self.dead_lettered
+        if self._spills and settled == self._settled_before:
+            self.window.spill_all()
+        self._settled_before = settled
 
     def resume(self, partition: int, state: PartitionState) -> None:
         """Take up a partition that this node has come to own."""

@@ -89,7 +89,7 @@ class Persister:
             if mark is not None and position <= mark:
                 return
         entry.outstanding += 1
-        self._waiting.append(Held(entry, position, _stored(entry.accepted_at_us, event, body)))
+        self._waiting.append(Held(entry, position, _stored(entry.accepted_at(position), event, body)))
         self._more.set()
         self._idle.clear()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from router_client.errors import EventRouterError, InvalidInput
-from router_client.event import MAX_EVENT_BYTES, Event, from_object
+from router_client.event import MAX_EVENT_BYTES, Event, checked, complete, encode_object
 from router_node.contract import Published
 from router_node.log.port import NewRecord
 
 ACK_LEVELS = ("accepted",)
+NOT_YET = ("deliver_at", "expires_at")
 
 
 class Publisher:
@@ -27,54 +29,47 @@ class Publisher:
 
     async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
         """See Engine.publish."""
-        return await self._publish([_read(body) for body in objects], ack)
+        return await self._publish([self._read(body) for body in objects], ack)
 
     async def publish_events(
         self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted"
     ) -> list[Published | EventRouterError]:
         """See Engine.publish_events."""
-        return await self._publish([(e, True) if isinstance(e, Event) else e for e in events], ack)
+        return await self._publish([self._take(event) if isinstance(event, Event) else event for event in events], ack)
 
     async def _publish(
-        self, events: Sequence[tuple[Event, bool] | EventRouterError], ack: str
+        self, accepted: Sequence[tuple[str, NewRecord] | EventRouterError], ack: str
     ) -> list[Published | EventRouterError]:
         if ack not in ACK_LEVELS:
             raise InvalidInput("this version answers at the level accepted only", field="ack")
+        records = [each[1] for each in accepted if type(each) is tuple]
+        answers = iter(await self._append(records) if records else ())
         results: list[Published | EventRouterError] = []
-        records: list[NewRecord] = []
-        places: list[int] = []
-        for event in events:
-            if isinstance(event, EventRouterError):
-                results.append(event)
+        for each in accepted:
+            if not isinstance(each, tuple):
+                results.append(each)
                 continue
-            try:
-                record = self._record(*event)
-            except EventRouterError as error:
-                results.append(error)
-                continue
-            places.append(len(results))
-            records.append(record)
-            results.append(Published(event[0].id, record.partition, False))
-        if records:
-            answers = await self._append(records)
-            for place, answer in zip(places, answers, strict=True):
-                if isinstance(answer, EventRouterError):
-                    results[place] = answer
-                elif answer:
-                    results[place] = results[place]._replace(duplicate=True)  # type: ignore[union-attr]
+            answer = next(answers)
+            results.append(Published(each[0], each[1].partition, answer) if isinstance(answer, bool) else answer)
         return results
 
-    def _record(self, event: Event, id_was_chosen: bool) -> NewRecord:
-        if event.deliver_at is not None or event.expires_at is not None:
-            field = "deliver_at" if event.deliver_at is not None else "expires_at"
-            raise InvalidInput("scheduled and expiring events are not offered by this version", field=field)
-        body = event.encode(self._max_event_bytes)
-        partition = self._partition_of(event.correlation_id)
-        return NewRecord(partition, event.priority, event.id if id_was_chosen else None, body)
+    def _read(self, body: object) -> tuple[str, NewRecord] | EventRouterError:
+        try:
+            values = checked(body)
+            return self._record(complete(values), "id" in values)
+        except EventRouterError as error:
+            return error
 
+    def _take(self, event: Event) -> tuple[str, NewRecord] | EventRouterError:
+        try:
+            return self._record(event.to_object(), True)
+        except EventRouterError as error:
+            return error
 
-def _read(body: object) -> tuple[Event, bool] | EventRouterError:
-    try:
-        return from_object(body), isinstance(body, dict) and body.get("id") is not None
-    except EventRouterError as error:
-        return error
+    def _record(self, event: dict[str, Any], id_was_chosen: bool) -> tuple[str, NewRecord]:
+        for field in NOT_YET:
+            if field in event:
+                raise InvalidInput("scheduled and expiring events are not offered by this version", field=field)
+        body = encode_object(event, self._max_event_bytes)
+        event_id, partition = event["id"], self._partition_of(event["correlation_id"])
+        return event_id, NewRecord(partition, event["priority"], event_id if id_was_chosen else None, body)

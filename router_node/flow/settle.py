@@ -17,7 +17,7 @@ from router_node.delivery.lane import Lane, Taken
 from router_node.delivery.window import Window
 from router_node.log.port import Entry, IngestLog, LaneLog, LaneStepped, LogUnavailable, LostPartition
 
-UNSETTLED_EVENTS = 20_000
+UNSETTLED_EVENTS = 8_000
 UNSETTLED_BYTES = 64 * 1024 * 1024
 STEPS_AT_ONCE = 256
 FETCHES_AT_ONCE = 64

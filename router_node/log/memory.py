@@ -47,6 +47,7 @@ class MemoryLog:
         self._generation = time.time_ns() // 1_000_000
         self._next = 0
         self._sequence: dict[int, int] = defaultdict(int)
+        self._last_at: dict[int, int] = defaultdict(int)
         self._unsettled: dict[int, int] = defaultdict(int)
         self._ids: dict[int, OrderedDict[str, int]] = defaultdict(OrderedDict)
         self._fresh: dict[tuple[int, int], OrderedDict[bytes, Entry]] = defaultdict(OrderedDict)
@@ -168,8 +169,10 @@ class MemoryLog:
     def _add(self, partition: int, priority: int, now_us: int, bodies: list[bytes]) -> None:
         first = Position(self._generation, self._sequence[partition] + 1)
         self._sequence[partition] += len(bodies)
+        at = max(now_us, self._last_at[partition] + 1)
+        self._last_at[partition] = at + len(bodies) - 1
         entry_id = self._new_id()
-        self._fresh[partition, priority][entry_id] = Entry(partition, priority, entry_id, first, now_us, bodies)
+        self._fresh[partition, priority][entry_id] = Entry(partition, priority, entry_id, first, at, bodies)
 
     def _new_id(self) -> bytes:
         self._next += 1

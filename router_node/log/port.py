@@ -52,7 +52,7 @@ class NewRecord(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One record batch of an ingest stream: events of consecutive positions, accepted at one time.
+    """One record batch of an ingest stream: events of consecutive positions; ``accepted_at_us`` is the first's time.
 
     ``outstanding`` counts what must settle or spill before the entry may leave its stream.
     """
@@ -64,6 +64,10 @@ class Entry:
     accepted_at_us: int
     bodies: Sequence[bytes]
     outstanding: int = 0
+
+    def accepted_at(self, position: Position) -> int:
+        """Return when the event at ``position`` was accepted, µs since 1970: one microsecond apart within a batch."""
+        return self.accepted_at_us + position.sequence - self.first.sequence
 
 
 class LaneKey(NamedTuple):

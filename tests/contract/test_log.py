@@ -100,6 +100,20 @@ async def test_what_is_appended_is_read_once_in_order_with_consecutive_positions
     assert await logs.ingest.read([(P, 5)], 100) == []
 
 
+async def test_every_event_of_a_partition_has_a_later_time_than_the_one_before(logs: Logs) -> None:
+    for start in range(0, 30, 10):
+        await logs.ingest.append([record(start + n, priority=9 if n < 3 else 5) for n in range(10)])
+
+    entries = await logs.ingest.read([(P, 9), (P, 5)], 100)
+
+    positions = [Position(e.first.generation, e.first.sequence + k) for e in entries for k in range(len(e.bodies))]
+    times = dict(zip(positions, [e.accepted_at_us + k for e in entries for k in range(len(e.bodies))], strict=True))
+    in_order = [times[position] for position in sorted(positions)]
+    assert len(set(in_order)) == 30
+    assert in_order == sorted(in_order)
+    assert entries[0].accepted_at(positions[2]) == times[positions[2]]
+
+
 async def test_each_priority_is_a_stream_of_its_own(logs: Logs) -> None:
     await logs.ingest.append([record(1, priority=1), record(2, priority=9), record(3, priority=1)])
 

@@ -3,13 +3,15 @@
 -- ARGV: backlog limit (events), deduplication window in ms, ids remembered at most, group,
 --       then per event: priority, dedup id ('' for none), body.
 -- Returns {-1} when the backlog is full (nothing was changed), else one 0 (appended) or 1 (duplicate) per event.
--- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>", then one field 'e' per event.
+-- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>" of its first event, then one field 'e' per
+-- event; each further event is one sequence number and one microsecond on.
 local pos, ids = KEYS[1], KEYS[2]
 local limit, window, most, group = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled')
+local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled', 'at')
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local accepted = string.format('%d%06d', tonumber(time[1]), tonumber(time[2]))
+-- Each event has a time of its own, a microsecond after the one before at the least: the store's order is the log's.
+local at = math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), tonumber(state[4] or '0') + 1)
 local gen, seq, settled = state[1], tonumber(state[2] or '0'), tonumber(state[3] or '0')
 if seq - settled >= limit then
   return {-1}
@@ -49,12 +51,13 @@ for priority = 9, 0, -1 do
     if redis.call('EXISTS', stream) == 0 then
       redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
     end
-    local first = string.format('%s %.0f %s', gen, seq + 1, accepted)
+    local first = string.format('%s %.0f %.0f', gen, seq + 1, at)
     redis.call('XADD', stream, '*', 'p', first, unpack(batch))
     seq = seq + #batch / 2
+    at = at + #batch / 2
   end
 end
-redis.call('HSET', pos, 'seq', string.format('%.0f', seq))
+redis.call('HSET', pos, 'seq', string.format('%.0f', seq), 'at', string.format('%.0f', at - 1))
 if fresh_ids then
   redis.call('ZREMRANGEBYSCORE', ids, '-inf', now_ms - window)
   redis.call('ZREMRANGEBYRANK', ids, 0, -most - 1)
