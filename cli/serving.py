@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,6 +86,9 @@ def _run(settings: Settings, usual_format: str) -> None:
 
     log_format = settings.log_format if "log_format" in settings.model_fields_set else usual_format
     configure_logs(settings.log_level, log_format)
+    # What was imported lives as long as the node; events in flight die young and by reference count.
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run_until_signalled(settings, _announce))
 

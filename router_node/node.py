@@ -138,8 +138,9 @@ async def _memory_node(settings: Settings, database: Database) -> AsyncIterator[
     letters = database.dead_letters
     memory = MemoryLog(letters, backlog_limit=settings.backlog_limit, dedup_window_s=settings.dedup_window_s)
     partitions = min(settings.partitions, EMBEDDED_PARTITIONS)
+    started = time.time_ns() // 1_000_000  # as an epoch: delivery ids of an earlier run must not fit this one's
     node = _assemble(
-        settings, partitions, memory, memory, database, letters, SystemClock(), lambda _: 1, lambda _: None
+        settings, partitions, memory, memory, database, letters, SystemClock(), lambda _: started, lambda _: None
     )
     await node.management.load_subscriptions()
     for partition in range(partitions):

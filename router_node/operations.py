@@ -16,6 +16,7 @@ from stores.errors import StoreError
 from stores.ports import Database, DeadLetter, DeadLetterPage, DeadLetters, EventPage, EventQuery, StoredEvent
 
 CHECK_S = 2.0
+DISCARD_S = 5.0
 
 T = TypeVar("T")
 
@@ -78,6 +79,11 @@ class Operations:
             raise Conflict(f"{name} has a backlog of {backlog} events; add ?backlog=discard to lose them", field="name")
         await self._stored(self._database.subscriptions.remove(name))
         self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
+        try:
+            async with asyncio.timeout(DISCARD_S):
+                await self._pipeline.all_discarded()
+        except TimeoutError as error:
+            raise Unavailable(f"{name} is deleted; the log is slow to drop its backlog and goes on with it") from error
 
     def subscriptions(self) -> list[dict[str, Any]]:
         """See Management."""

@@ -75,6 +75,8 @@ class Pipeline:
         self.ended_totals: Counter[str] = Counter()
         self._abandoned: deque[LaneKey] = deque()
         self._abandoning = asyncio.Event()
+        self._all_discarded = asyncio.Event()
+        self._all_discarded.set()
 
     async def own(self, partition: int) -> None:
         """Take up a partition whose lease is ours: what earlier owners spilled first, then what they left pending."""
@@ -167,7 +169,13 @@ class Pipeline:
     def _abandon(self, lanes: Iterable[LaneKey]) -> None:
         """Have the queues of lanes without a subscription dropped: an ephemeral one has gone, or its node has."""
         self._abandoned.extend(lanes)
-        self._abandoning.set()
+        if self._abandoned:
+            self._abandoning.set()
+            self._all_discarded.clear()
+
+    async def all_discarded(self) -> None:
+        """Wait until no abandoned queue is left: a new subscription of the same name then starts from nothing."""
+        await self._all_discarded.wait()
 
     async def _discard(self) -> None:
         while True:
@@ -180,6 +188,7 @@ class Pipeline:
                 except LogUnavailable as error:
                     log.warning("an abandoned queue could not be dropped; trying again", error=str(error))
                     await asyncio.sleep(DRAIN_S)
+            self._all_discarded.set()
 
     def _bury_unreadable(self, entry: Entry, position: Position, body: bytes, error: str) -> None:
         letter = self._unreadable.letter(

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+from router_client.event import Event
+from router_client.spec import SubscriptionSpec
+from router_node.flow.match import Route, RouterEngine
+from router_node.log.port import Entry, Position
+from router_node.routing.filter_language import compile_filter
+from router_node.routing.topic_index import TopicIndex
+
+
+class Got:
+    """A subscription that notes what it is offered."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.positions: list[Position] = []
+
+    def offer(self, entry: Entry, position: Position, body: bytes, correlation_id: str) -> None:
+        self.bodies.append(body)
+        self.positions.append(position)
+
+
+class Bench:
+    def __init__(self, *global_filters: dict[str, Any]) -> None:
+        self.topics: TopicIndex[Route] = TopicIndex()
+        self.stored: list[bytes] = []
+        self.unreadable: list[str] = []
+        self.released: list[Entry] = []
+        self.engine = RouterEngine(
+            self.topics.match,
+            [compile_filter(spec) for spec in global_filters],
+            lambda entry, position, event, body: self.stored.append(body),
+            lambda entry, position, body, error: self.unreadable.append(error),
+            self.released.append,
+        )
+
+    def subscribe(self, spec: SubscriptionSpec) -> Got:
+        got = Got()
+        route = Route(spec.name, compile_filter(spec.filter) if spec.filter else None, got)
+        for pattern in spec.topics:
+            self.topics.add(pattern, route)
+        return got
+
+    def route(self, *events: Event | bytes) -> list[bytes]:
+        bodies = [event.encode() if isinstance(event, Event) else event for event in events]
+        self.engine.route(Entry(0, 5, b"1-1", Position(7, 10), 1_000, bodies))
+        return bodies
+
+
+def test_each_subscription_gets_an_event_once_however_many_of_its_patterns_match() -> None:
+    bench = Bench()
+    got = bench.subscribe(SubscriptionSpec(name="s", topics=("orders.*", "orders.>", "orders.created", ">")))
+
+    bodies = bench.route(Event(type="orders.created"), Event(type="orders.created.late"))
+
+    assert got.bodies == bodies
+    assert got.positions == [Position(7, 10), Position(7, 11)]
+    assert bench.stored == bodies
+
+
+def test_topic_and_filter_must_both_hold() -> None:
+    bench = Bench()
+    got = bench.subscribe(SubscriptionSpec(name="s", topics=("a.*",), filter={"payload.n": {"$gt": 1}}))
+
+    bodies = bench.route(
+        Event(type="a.b", payload={"n": 2}), Event(type="a.b", payload={"n": 1}), Event(type="b.b", payload={"n": 2})
+    )
+
+    assert got.bodies == bodies[:1]
+
+
+def test_a_target_limits_delivery_to_the_subscription_of_that_name() -> None:
+    bench = Bench()
+    one, two = (bench.subscribe(SubscriptionSpec(name=name, topics=("a.>",))) for name in ("one", "two"))
+
+    bodies = bench.route(Event(type="a.b", target="two"), Event(type="a.b", target="nobody"))
+
+    assert one.bodies == []
+    assert two.bodies == bodies[:1]
+    assert bench.stored == bodies
+
+
+def test_what_a_global_filter_stops_is_stored_and_routed_to_nobody() -> None:
+    bench = Bench({"metadata.environment": {"$ne": "test"}}, {"source": {"$exists": True}})
+    got = bench.subscribe(SubscriptionSpec(name="s", topics=(">",)))
+
+    bodies = bench.route(Event(type="a.b", metadata={"environment": "test"}), Event(type="a.b"))
+
+    assert got.bodies == bodies[1:]
+    assert bench.stored == bodies
+    assert bench.engine.filtered_globally == 1
+
+
+def test_what_is_no_event_is_set_aside_and_the_rest_of_its_batch_goes_on() -> None:
+    bench = Bench()
+    got = bench.subscribe(SubscriptionSpec(name="s", topics=(">",)))
+
+    bodies = bench.route(b"\xff", b'{"type":"a.b"}', b"[]", Event(type="a.b"))
+
+    assert len(bench.unreadable) == 3
+    assert got.bodies == bodies[3:]
+    assert len(bench.released) == 1
+
+
+def test_a_removed_pattern_is_forgotten_even_when_its_topic_was_remembered() -> None:
+    topics: TopicIndex[str] = TopicIndex()
+    topics.add("a.*", "s")
+    assert topics.match("a.b") == ("s",)
+
+    topics.remove("a.*", "s")
+    topics.remove("a.b", "never filed")
+
+    assert topics.match("a.b") == ()

@@ -1,0 +1,159 @@
+"""The persister against a real SQLite store that goes away, comes back and refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+import pytest
+
+from router_client.event import Event
+from router_node.delivery.undeliverable import Undeliverable
+from router_node.flow.persist import LANE, Persister
+from router_node.flow.settle import Settler
+from router_node.log.memory import MemoryLog
+from router_node.log.port import Entry, LaneKey, NewRecord, PartitionState, Position
+from stores.errors import StoreRejected, StoreUnavailable
+from stores.open import open_database
+from stores.ports import EventStore, StoredEvent
+from stores.sqlite.database import SqliteDatabase
+from tests.support.clock import FakeClock
+from tests.support.signals import wait_for
+
+
+@dataclass
+class Valve:
+    """A real event store behind a valve: shut, it is away; ``poison`` are ids it refuses."""
+
+    inner: EventStore
+    shut: bool = False
+    poison: set[str] = field(default_factory=set)
+
+    async def save(self, events: Sequence[StoredEvent]) -> int:
+        await self.ping()
+        if any(event.id in self.poison for event in events):
+            raise StoreRejected("poison")
+        return await self.inner.save(events)
+
+    async def ping(self) -> None:
+        if self.shut:
+            raise StoreUnavailable("the valve is shut")
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+
+@dataclass
+class Bench:
+    log: MemoryLog
+    settler: Settler
+    store: Valve
+    persister: Persister
+    database: SqliteDatabase
+
+    async def publish(self, *ids: str) -> None:
+        await self.log.append([NewRecord(0, 5, None, Event(type="a.b", id=i, payload={"n": 1}).encode()) for i in ids])
+        for entry in await self.log.read([(0, 5)], 100):
+            self.feed(entry)
+
+    def feed(self, entry: Entry) -> None:
+        self.settler.hold(entry)
+        entry.outstanding += 1
+        for offset, body in enumerate(entry.bodies):
+            position = Position(entry.first.generation, entry.first.sequence + offset)
+            self.persister.offer(entry, position, orjson.loads(body), body)
+        self.settler.release(entry)
+
+    async def pending(self) -> int:
+        return sum((await self.log.backlog([0]))[0].values())
+
+    async def stored(self, count: int) -> None:
+        async def there() -> bool:
+            return await self.database.events.count() == count
+
+        await wait_for(there, 10, f"{count} events are stored")
+
+    async def settled(self) -> None:
+        async def empty() -> bool:
+            return await self.pending() == 0
+
+        await wait_for(empty, 10, "the ingest stream is empty")
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    database = await open_database("sqlite:///:memory:")
+    assert isinstance(database, SqliteDatabase)
+    await database.migrate()
+    log = MemoryLog(database.dead_letters)
+    settler = Settler(log, log, lambda partition: None)
+    store = Valve(database.events)
+    undeliverable = Undeliverable(LANE, settler, FakeClock())
+    persister = Persister(store, log, settler.release, undeliverable, lambda partition: None)  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(settler.run()), tasks.create_task(persister.run())]
+        yield Bench(log, settler, store, persister, database)
+        for task in running:
+            task.cancel()
+    await database.close()
+
+
+async def test_what_is_offered_is_stored_and_lets_its_entry_go(bench: Bench) -> None:
+    await bench.publish("e1", "e2")
+
+    await bench.stored(2)
+    await bench.settled()
+    assert bench.settler.unsettled_events == 0
+
+
+async def test_while_the_store_is_away_events_spill_and_afterwards_they_are_stored(bench: Bench) -> None:
+    bench.store.shut = True
+    await bench.publish("e1", "e2", "e3")
+    await bench.settled()
+    assert (await bench.log.load(0)).queued == {LaneKey(0, LANE, 5): 3}
+    assert bench.persister.away
+
+    bench.store.shut = False
+
+    await bench.stored(3)
+    await wait_for(lambda: not bench.persister.behind, 5, "nothing is left behind")
+    assert not bench.persister.away
+    assert (await bench.log.load(0)).queued == {}
+
+
+async def test_an_event_the_store_refuses_is_a_dead_letter_and_the_others_are_stored(bench: Bench) -> None:
+    bench.store.poison = {"e3"}
+    await bench.publish(*[f"e{n}" for n in range(7)])
+
+    await bench.stored(6)
+    await bench.settled()
+    (letter,) = (await bench.database.dead_letters.list()).letters
+    assert (letter.event_id, letter.reason, letter.subscription) == ("e3", "store_refused", LANE)
+
+
+async def test_an_event_refused_while_catching_up_is_a_dead_letter_too(bench: Bench) -> None:
+    bench.store.shut = True
+    bench.store.poison = {"e1"}
+    await bench.publish("e0", "e1", "e2")
+    await bench.settled()
+
+    bench.store.shut = False
+
+    await bench.stored(2)
+    await wait_for(lambda: not bench.persister.behind, 5, "nothing is left behind")
+    assert [letter.event_id for letter in (await bench.database.dead_letters.list()).letters] == ["e1"]
+
+
+async def test_a_new_owner_stores_what_was_spilled_and_skips_it_when_read_again(bench: Bench) -> None:
+    lane = LaneKey(0, LANE, 5)
+    await bench.log.append([NewRecord(0, 5, None, Event(type="a.b", id="e1").encode())])
+    (entry,) = await bench.log.read([(0, 5)], 10)
+    state = PartitionState(high_water={lane: entry.first})
+
+    bench.persister.resume(0, state)
+    bench.feed(entry)
+
+    await bench.settled()
+    assert await bench.database.events.count() == 0

@@ -1,0 +1,67 @@
+"""Leases on a real Redis: one holder at a time, epochs that only grow, time that is Redis's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from partitioning.keys import Keys
+from partitioning.leases import Leases, epoch_of
+from tests.support.signals import wait_for
+
+KEYS = Keys("test")
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = Redis.from_url(redis_url)
+    yield client
+    await client.aclose()
+
+
+async def test_a_free_lease_is_taken_and_a_held_one_is_not(redis: Redis) -> None:
+    one, two = Leases(redis, KEYS, "one"), Leases(redis, KEYS, "two")
+
+    taken = await one.acquire([0, 1])
+
+    assert set(taken) == {0, 1}
+    assert set(await two.acquire([0, 1, 2])) == {2}
+
+
+async def test_each_owner_has_a_greater_epoch_even_when_the_clock_or_the_data_went_back(redis: Redis) -> None:
+    leases = Leases(redis, KEYS, "one")
+    first = await leases.acquire([0])
+    await leases.release(first)
+    await redis.set(KEYS.epoch(0), "99999999999999")
+    second = await leases.acquire([0])
+    await leases.release(second)
+    await redis.delete(KEYS.epoch(0))
+    third = await leases.acquire([0])
+
+    assert epoch_of(second[0]) == 100_000_000_000_000 > epoch_of(first[0])
+    seconds, _ = await redis.time()
+    assert abs(epoch_of(third[0]) - seconds * 1000) < 60_000, "without a last epoch, Redis's time in milliseconds"
+
+
+async def test_a_lease_runs_out_by_itself_and_cannot_be_prolonged_then(redis: Redis) -> None:
+    leases = Leases(redis, KEYS, "one", lease_ms=200)
+    held = await leases.acquire([0])
+    assert await leases.renew(held) == set()
+
+    async def gone() -> bool:
+        return not await redis.exists(KEYS.lease(0))
+
+    await wait_for(gone, 5, "the lease runs out")
+    assert await leases.renew(held) == {0}
+    assert set(await Leases(redis, KEYS, "two").acquire([0])) == {0}
+    assert await leases.renew(held) == {0}
+
+
+async def test_a_stranger_s_release_changes_nothing(redis: Redis) -> None:
+    held = await Leases(redis, KEYS, "one").acquire([0])
+
+    await Leases(redis, KEYS, "two").release({0: "two 1"})
+
+    assert await Leases(redis, KEYS, "one").renew(held) == set()
