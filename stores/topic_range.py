@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from router_client.topics import is_literal
-
 
 class TopicRange(NamedTuple):
     """Topics ``low`` <= t < ``high`` (None: no bound) in byte order that also match ``regex`` (None: all do)."""
@@ -31,6 +29,3 @@ def topic_range(pattern: str) -> TopicRange:
         return TopicRange(low, high, None)
     parts = ["[^.]+" if token == "*" else re.escape(token) for token in (tokens[:-1] if tail else tokens)]
     return TopicRange(low, high, "^" + r"\.".join(parts) + (r"\..+$" if tail else "$"))
-
-
-__all__ = ["TopicRange", "is_literal", "topic_range"]
