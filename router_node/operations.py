@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Unavailable
+from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition
 from router_node.pipeline import Pipeline
@@ -180,6 +180,8 @@ class Operations:
             (answer,) = await self._lanes.step([step])
         if isinstance(answer, LostPartition):
             raise Unavailable(f"partition {letter.partition} is not owned by this node now; try again")
+        if isinstance(answer, Overloaded):
+            raise answer
 
     async def _stored(self, call: Awaitable[T]) -> T:
         try:

@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 import orjson
 import structlog
 
+from router_client.errors import Overloaded
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.log.port import (
     Entry,
     LaneKey,
     LaneLog,
     LaneStep,
+    LaneStepped,
     LogUnavailable,
     LostPartition,
     PartitionState,
@@ -175,15 +177,26 @@ class Persister:
             key = LaneKey(held.entry.partition, LANE, held.entry.priority)
             step = steps.setdefault(key, LaneStep(key))
             step.spill.append((held.position, held.event.accepted_at_us, held.event.body))
+        refused: set[LaneKey] = set()
         for key, answer in zip(steps, await self._insist(list(steps.values())), strict=True):
             if isinstance(answer, LostPartition):
                 self._lost(key.partition)
+            elif isinstance(answer, Overloaded):
+                refused.add(key)
             else:
                 self._spilled[key] = answer.queued
-        self.spilled += len(batch)
-        for held in batch:
-            self._release(held.entry)
         self._behind.set()
+        kept: list[Held] = []
+        for held in batch:
+            if LaneKey(held.entry.partition, LANE, held.entry.priority) in refused:
+                kept.append(held)
+            else:
+                self.spilled += 1
+                self._release(held.entry)
+        if kept:
+            log.warning("neither the store nor the log has room for events; trying again", events=len(kept))
+            self._waiting.extendleft(reversed(kept))
+            await asyncio.sleep(FIRST_PROBE_S)
 
     def _next_batch(self) -> list[Held]:
         batch: list[Held] = []
@@ -233,6 +246,8 @@ class Persister:
                 if isinstance(answer, LostPartition):
                     self._lost(key.partition)
                     break
+                if isinstance(answer, Overloaded):
+                    raise LogUnavailable(answer.detail)
                 self.stored += len(found) - len(dead)
                 self._spilled[key] = answer.queued
             if self._spilled.get(key) == 0:
@@ -255,7 +270,7 @@ class Persister:
                     dead.append(self._letter(part[0].position, key.partition, events[0], str(error)))
         return dead
 
-    async def _insist(self, steps: list[LaneStep]) -> list[Any]:
+    async def _insist(self, steps: list[LaneStep]) -> list[LaneStepped | LostPartition | Overloaded]:
         pause = FIRST_PROBE_S
         while True:
             try:

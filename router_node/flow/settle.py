@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from router_client.errors import Overloaded
 from router_node.delivery.lane import Lane, Taken
 from router_node.delivery.window import Window
 from router_node.log.port import Entry, IngestLog, LaneLog, LaneStepped, LogUnavailable, LostPartition
@@ -51,6 +52,7 @@ class Settler:
         self._done: list[Entry] = []
         self._held: dict[int, dict[Entry, None]] = defaultdict(dict)
         self._dirty: dict[Lane, Stepping] = {}
+        self._refused: list[tuple[Lane, Stepping, Taken]] = []
         self._wanted: dict[Lane, Window] = {}
         self._work = asyncio.Event()
         self._fetch_work = asyncio.Event()
@@ -128,22 +130,36 @@ class Settler:
             self._work.clear()
             await self._step()
             await self._settle()
-            if not self._work.is_set():
+            if not (self._work.is_set() or self._refused):
                 self._quiet.set()
 
     async def _step(self) -> None:
+        refused, self._refused = self._refused, []
+        waiting = {lane for lane, _, _ in refused}
         dirty, self._dirty = self._dirty, {}
-        taken = [(lane, driver, step) for lane, driver in dirty.items() if (step := lane.take()) is not None]
+        taken = list(refused)
+        for lane, driver in dirty.items():
+            if lane in waiting:
+                self._dirty[lane] = driver  # a lane's steps keep their order
+            elif (step := lane.take()) is not None:
+                taken.append((lane, driver, step))
         for start in range(0, len(taken), STEPS_AT_ONCE):
-            part = taken[start : start + STEPS_AT_ONCE]
-            steps = [step.step for _, _, step in part]
-            answers = await self._insist(lambda steps=steps: self._lanes.step(steps))  # type: ignore[misc]
-            for (lane, driver, step), answer in zip(part, answers, strict=True):
-                if isinstance(answer, LostPartition):
-                    self._lost(answer.partition)
-                else:
-                    self.spilled += len(step.spilled)
-                    driver.stepped(lane, step, answer)
+            await self._step_some(taken[start : start + STEPS_AT_ONCE])
+        if self._refused:
+            log.warning("the log has no room to spill; trying again", lanes=len(self._refused))
+            asyncio.get_running_loop().call_later(PAUSE_S, self._wake)
+
+    async def _step_some(self, taken: list[tuple[Lane, Stepping, Taken]]) -> None:
+        steps = [step.step for _, _, step in taken]
+        answers = await self._insist(lambda: self._lanes.step(steps))
+        for (lane, driver, step), answer in zip(taken, answers, strict=True):
+            if isinstance(answer, LostPartition):
+                self._lost(answer.partition)
+            elif isinstance(answer, Overloaded):
+                self._refused.append((lane, driver, step))
+            else:
+                self.spilled += len(step.spilled)
+                driver.stepped(lane, step, answer)
 
     async def _settle(self) -> None:
         done, self._done = self._done, []
@@ -157,6 +173,7 @@ class Settler:
     def forget(self, partition: int) -> None:
         """Drop all work for a partition that is no longer ours."""
         self._dirty = {lane: driver for lane, driver in self._dirty.items() if lane.key.partition != partition}
+        self._refused = [refused for refused in self._refused if refused[0].key.partition != partition]
         self._done = [entry for entry in self._done if entry.partition != partition]
         self._let_go(list(self._held[partition]))
 

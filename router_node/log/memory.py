@@ -24,12 +24,15 @@ from router_node.log.port import (
 )
 from stores.ports import DeadLetterSink
 
+SPILLED_AT_MOST = 500_000
+
 
 class MemoryLog:
     """IngestLog and LaneLog in dictionaries; its one process owns every partition, so nothing is ever fenced.
 
     ``backlog_limit`` bounds unsettled events per partition; ``dedup_window_s`` and ``dedup_ids`` bound, in time and
-    number per partition, the ids remembered for deduplication.
+    number per partition, the ids remembered for deduplication. Beyond ``SPILLED_AT_MOST`` events in lanes' queues,
+    publishes are refused.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class MemoryLog:
         self._max_ids = dedup_ids
         self._generation = time.time_ns() // 1_000_000
         self._next = 0
+        self._spilled = 0
         self._sequence: dict[int, int] = defaultdict(int)
         self._last_at: dict[int, int] = defaultdict(int)
         self._unsettled: dict[int, int] = defaultdict(int)
@@ -62,6 +66,9 @@ class MemoryLog:
         answers: list[bool | EventRouterError] = []
         batches: dict[tuple[int, int], list[bytes]] = defaultdict(list)
         for record in records:
+            if self._spilled >= SPILLED_AT_MOST:
+                answers.append(Overloaded("too many events wait for subscriptions that nobody consumes"))
+                continue
             if self._unsettled[record.partition] >= self._backlog_limit:
                 answers.append(Overloaded(f"partition {record.partition} has its full backlog"))
                 continue
@@ -120,9 +127,9 @@ class MemoryLog:
             high_water={lane: at for lane, at in self._high_water.items() if lane.partition == partition},
         )
 
-    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition]:
+    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition | Overloaded]:
         """See LaneLog."""
-        answers: list[LaneStepped | LostPartition] = []
+        answers: list[LaneStepped | LostPartition | Overloaded] = []
         for step in steps:
             queue = self._queues[step.lane]
             ids = []
@@ -132,11 +139,12 @@ class MemoryLog:
                 ids.append(queue_id)
                 if position > self._high_water.get(step.lane, Position(0, 0)):
                     self._high_water[step.lane] = position
+            self._spilled += len(ids)
             self._retries[step.lane].update(step.retry)
             if step.dead:
                 await self._dead_letters.add(step.dead)
             for queue_id in step.remove:
-                queue.pop(queue_id, None)
+                self._spilled -= queue.pop(queue_id, None) is not None
                 self._retries[step.lane].pop(queue_id, None)
             answers.append(LaneStepped(ids, len(queue)))
         return answers
@@ -155,7 +163,9 @@ class MemoryLog:
         """See LaneLog."""
         self._retries.pop(lane, None)
         self._high_water.pop(lane, None)
-        return len(self._queues.pop(lane, ()))
+        gone = len(self._queues.pop(lane, ()))
+        self._spilled -= gone
+        return gone
 
     def _seen(self, partition: int, dedup_id: str, now_us: int) -> bool:
         ids = self._ids[partition]

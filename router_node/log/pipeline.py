@@ -80,10 +80,10 @@ class RedisPipeline:
             raise LogUnavailable(f"Redis did not answer: {error or 'time-out'}") from error
 
     async def one(self, command: Command) -> Any:
-        """Run one command and return its reply. Raises LogUnavailable, or the reply when it is an error."""
+        """Run one command and return its reply. Raises LogUnavailable, also when the reply is an error."""
         reply = (await self.run([command]))[0]
         if isinstance(reply, RedisError):
-            raise reply
+            raise LogUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
         return reply
 
     async def close(self) -> None:

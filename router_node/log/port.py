@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from router_client.errors import EventRouterError, Unavailable
+from router_client.errors import EventRouterError, Overloaded, Unavailable
 from stores.ports import DeadLetter
 
 MAX_BATCH_EVENTS = 128
@@ -167,8 +167,11 @@ class LaneLog(Protocol):
         """Return what a new owner of the partition must know."""
         ...
 
-    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition]:
-        """Apply the steps, each atomic and fenced; one answer per step. Safe to repeat up to repeated deliveries."""
+    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition | Overloaded]:
+        """Apply the steps, each atomic and fenced; one answer per step. Safe to repeat up to repeated deliveries.
+
+        Overloaded: there is no room for what the step adds, and none of it was done.
+        """
         ...
 
     async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:

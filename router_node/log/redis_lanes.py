@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from partitioning.keys import Keys
+from router_client.errors import Overloaded
 from router_node.log.pipeline import Command, RedisPipeline, Script
 from router_node.log.port import (
     NOWHERE,
@@ -62,13 +63,15 @@ class RedisLanes:
                 state.retries[lane] = {queue_id: RetryState(*orjson.loads(at)) for queue_id, at in _pairs(retries)}
         return state
 
-    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition]:
+    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition | Overloaded]:
         """See LaneLog."""
-        answers: list[LaneStepped | LostPartition] = []
+        answers: list[LaneStepped | LostPartition | Overloaded] = []
         for step, reply in zip(steps, await self._pipeline.run([self._call(s) for s in steps]), strict=True):
-            if isinstance(reply, RedisError):
+            if isinstance(reply, OutOfMemoryError):
+                answers.append(Overloaded("Redis is out of memory"))
+            elif isinstance(reply, RedisError):
                 raise LogUnavailable(f"Redis refused a step of lane {step.lane.label}: {reply}") from reply
-            if reply[0] == 0:
+            elif reply[0] == 0:
                 answers.append(LostPartition(step.lane.partition))
             else:
                 answers.append(LaneStepped(reply[2:], int(reply[1])))

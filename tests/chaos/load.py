@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from partitioning.keys import GROUP, Keys
 from router_client import EventRouterClient, PublishResult
+from router_client.errors import EventRouterError, Overloaded
 from tests.support.signals import wait_for
 
 SUBSCRIPTION = "checker"
@@ -26,19 +27,36 @@ class Load:
         self.acknowledged: set[str] = set()
         self.delivered: dict[str, int] = defaultdict(int)
         self.violations: list[str] = []
+        self.refused = 0
         self._last: dict[tuple[str, int], int] = {}
         self.ready = asyncio.Event()
 
-    async def publish(self, count: int, *, batch: int = 500, pause_s: float = 0.0) -> None:
-        """Publish ``count`` events, batch after batch; every one must be acknowledged in the end."""
+    async def publish(self, count: int, *, batch: int = 500, pause_s: float = 0.0, until_taken: bool = False) -> None:
+        """Publish ``count`` events, batch after batch; every one must be acknowledged in the end.
+
+        ``until_taken``: an event refused as overloaded is published again, before anything newer.
+        """
         async with EventRouterClient(self._url) as client:
             for start in range(0, count, batch):
-                results = await client.publish_many(list(self._events(start, min(batch, count - start))))
-                for result in results:
-                    assert isinstance(result, PublishResult), result
-                    self.acknowledged.add(result.id)
-                if pause_s:
-                    await asyncio.sleep(pause_s)
+                events = list(self._events(start, min(batch, count - start)))
+                while events:
+                    events = self._refused_of(events, await client.publish_many(events), until_taken)
+                    if pause_s:
+                        await asyncio.sleep(pause_s)
+
+    def _refused_of(
+        self, events: list[dict[str, object]], results: list[PublishResult | EventRouterError], until_taken: bool
+    ) -> list[dict[str, object]]:
+        again = []
+        for event, result in zip(events, results, strict=True):
+            if isinstance(result, PublishResult):
+                self.acknowledged.add(result.id)
+            else:
+                assert until_taken, result
+                assert isinstance(result, Overloaded), result
+                self.refused += 1
+                again.append(event)
+        return again
 
     async def consume(self) -> None:
         """Take and acknowledge deliveries until cancelled, noting repeats and events out of order."""

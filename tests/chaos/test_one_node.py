@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.chaos.load import Load, nothing_left, stored_ids
 from tests.support.node_process import NodeProcess
@@ -107,5 +108,26 @@ async def test_redis_restarted_with_its_append_only_file_loses_nothing() -> None
             await nothing_left(at.redis.url, PARTITIONS, 60)
         stored = await stored_ids(at.database_url)
 
+    assert load.acknowledged - stored == set()
+    assert load.violations == []
+
+
+async def test_a_full_redis_refuses_publishers_loses_nothing_and_recovers_by_itself() -> None:
+    async with site() as at:
+        load = Load(at.node.url)
+        async with consuming(load), asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(load.publish(6_000, batch=200, pause_s=0.05, until_taken=True))
+            await wait_for(lambda: len(load.delivered) >= 1_000, 30, "the load runs")
+            redis = Redis.from_url(at.redis.url)
+            await redis.config_set("maxmemory", "1mb")
+            await wait_for(lambda: load.refused > 0, 30, "publishers are refused")
+            await redis.config_set("maxmemory", "0")
+            await redis.aclose()
+            await publishing
+            await load.everything_delivered(60)
+            await nothing_left(at.redis.url, PARTITIONS, 60)
+        stored = await stored_ids(at.database_url)
+
+    assert len(load.acknowledged) == 6_000
     assert load.acknowledged - stored == set()
     assert load.violations == []
