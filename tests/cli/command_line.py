@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ class CommandLine:
             text=True,
             env={**self.environment, **variables},
             cwd=self.folder,
+            preexec_fn=_heed_interrupts,
         )
 
     def on_terminal(self, *arguments: str | Path, **variables: str) -> Result:
@@ -81,6 +83,11 @@ class CommandLine:
 
     def _argv(self, arguments: tuple[str | Path, ...]) -> list[str]:
         return [sys.executable, "-m", "cli.main", *map(str, arguments)]
+
+
+def _heed_interrupts() -> None:
+    """Undo what a shell does to jobs in its background: there SIGINT is ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _read_all(terminal: int) -> str:

@@ -74,7 +74,8 @@ def test_sins_are_found_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variable", ["ER_TEST_REDIS_SERVER", "ER_TEST_POSTGRES_BIN"])
 def test_a_missing_server_is_an_error_and_never_a_skip(tmp_path: Path, variable: str) -> None:
     report = run_session(tmp_path, NEEDS_SERVERS, **{variable: str(tmp_path / "nowhere")})
-    assert "1 passed, 1 error" in report, report
+    assert "1 passed" in report, report
+    assert "1 error" in report, report
     assert f"ServerMissing: {variable} names" in report, report
     assert "skipped" not in report
 
