@@ -148,6 +148,8 @@ class Settler:
         if self._refused:
             log.warning("the log has no room to spill; trying again", lanes=len(self._refused))
             asyncio.get_running_loop().call_later(PAUSE_S, self._wake)
+        elif self._dirty:
+            self._wake()
 
     async def _step_some(self, taken: list[tuple[Lane, Stepping, Taken]]) -> None:
         steps = [step.step for _, _, step in taken]

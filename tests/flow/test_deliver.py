@@ -333,6 +333,27 @@ async def test_a_slow_consumer_lets_the_ingest_stream_go(make: Callable[..., Ben
     assert (await bench.log.load(0)).queued == {}, "the lane is live again"
 
 
+async def test_when_the_node_can_hold_no_more_a_subscription_that_settles_nothing_spills(
+    make: Callable[..., Bench],
+) -> None:
+    bench, taker = make(), Taker()
+    holder = bench.dispatch.attach(taker, 10)
+    await bench.publish("k1", "k2")
+    bench.dispatch.yield_room()
+    await bench.turn()
+    assert await bench.pending() > 0, "it may have settled something since it was last asked"
+    holder.settle(Settlement(ack=[taker.got[0].delivery_id]))
+
+    bench.dispatch.yield_room()
+    await bench.turn()
+    assert await bench.pending() > 0, "it did"
+    bench.dispatch.yield_room()
+    await bench.turn()
+
+    assert await bench.pending() == 0
+    assert holder.settle(Settlement(ack=[taker.got[1].delivery_id])) == []
+
+
 async def test_an_ephemeral_subscription_drops_what_its_policy_says_and_ends_with_its_consumer(
     make: Callable[..., Bench],
 ) -> None:

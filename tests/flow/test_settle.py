@@ -1,0 +1,73 @@
+"""The settler when the log has no room for what a lane adds: everything else goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from router_client.errors import Overloaded
+from router_node.delivery.lane import Item, Lane, Taken
+from router_node.flow.settle import Settler
+from router_node.log.memory import MemoryLog
+from router_node.log.port import LaneKey, LaneStep, LaneStepped, LostPartition, NewRecord, Position
+from stores.ports import DeadLetter
+from tests.support.signals import wait_for
+
+
+class Letters:
+    async def add(self, letters: Sequence[DeadLetter]) -> None:
+        raise AssertionError("nothing dies here")
+
+
+class FullLog(MemoryLog):
+    """A memory log that takes no spills while ``full``."""
+
+    full = True
+
+    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition | Overloaded]:
+        return [
+            Overloaded("full") if self.full and step.spill else (await super(FullLog, self).step([step]))[0]
+            for step in steps
+        ]
+
+
+class Driver:
+    def __init__(self) -> None:
+        self.steps: list[list[bytes]] = []
+
+    def stepped(self, lane: Lane, taken: Taken, answer: LaneStepped) -> None:
+        lane.stepped(taken, answer)
+        self.steps.append([body for _, _, body in taken.step.spill])
+
+
+async def test_a_refused_spill_waits_its_turn_while_entries_settle() -> None:
+    log = FullLog(Letters())
+    settler, driver = Settler(log, log, lambda partition: None), Driver()
+    lane = Lane(LaneKey(0, "late", 5))
+    await log.append([NewRecord(0, 5, None, b"{}")])
+    (entry,) = await log.read([(0, 5)], 1)
+    running = asyncio.create_task(settler.run())
+
+    def spill(number: int) -> None:
+        item = Item(lane, Position(1, number), 1, b"%d" % number, None, 0.0)
+        lane.spilling = True
+        lane.unsaved.append(item)
+        settler.make_durable(lane, driver)
+
+    async def settled() -> bool:
+        return (await log.backlog([0]))[0][5] == 0
+
+    spill(1)
+    settler.hold(entry)
+    entry.outstanding += 1
+    settler.release(entry)
+    await wait_for(settled, 5, "the entry settles although the spill is refused")
+    spill(2)
+    assert driver.steps == []
+
+    log.full = False
+    await wait_for(lambda: len(driver.steps) == 2, 5, "both spills are taken")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert driver.steps == [[b"1"], [b"2"]]
