@@ -10,6 +10,7 @@ import orjson
 
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
+from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition
 from router_node.pipeline import Pipeline
 from stores.errors import StoreError
@@ -144,13 +145,16 @@ class Operations:
             transport = tasks.create_task(_check(self._ingest.now_us(), "the log answers"))
             persistence = tasks.create_task(_check(self._database.events.ping(), "the store answers"))
         owned = len(self._pipeline.reader.owned()) // 10
-        room = self._pipeline.settler.has_room
+        waiting = self._pipeline.appender.waiting
         if persistence.result()["ok"] and self._pipeline.persister.behind:
             persistence.result()["detail"] = f"catching up, {self._pipeline.persister.behind} events behind"
         return {
             "transport": transport.result(),
             "persistence": persistence.result(),
-            "queue": {"ok": room, "detail": f"{self._pipeline.settler.unsettled_events} events unsettled in memory"},
+            "queue": {
+                "ok": waiting < WAITING_EVENTS,
+                "detail": f"{waiting} events wait for the log, {self._pipeline.settler.unsettled_events} are unsettled",
+            },
             "workers": {
                 "ok": owned == self._pipeline.partitions,
                 "detail": f"owns {owned} of {self._pipeline.partitions} partitions",

@@ -23,7 +23,10 @@ class Metrics:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._registry = CollectorRegistry()
-        self._provider = MeterProvider([PrometheusMetricReader(registry=self._registry)], shutdown_on_exit=False)
+        self._provider = MeterProvider(
+            [PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)],
+            shutdown_on_exit=False,
+        )
         self._meter = self._provider.get_meter("event_router")
         p = pipeline
         self._counter("er_events_accepted", "Events appended to the log", lambda: p.appender.accepted)
