@@ -15,6 +15,7 @@ from router_node.log.pipeline import Command, RedisPipeline, Script
 from router_node.log.port import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
+    NOWHERE,
     Entry,
     LogUnavailable,
     LostPartition,
@@ -193,7 +194,14 @@ def _entries(partition: int, priority: int, reply: Any) -> Iterable[Entry]:
     streams = reply.values() if isinstance(reply, dict) else (stream[1] for stream in reply)
     for found in streams:
         for entry_id, fields in found:
-            if fields:  # an entry deleted while pending comes back without fields: it was settled
-                generation, sequence, accepted = fields[1].split()
-                first = Position(int(generation), int(sequence))
-                yield Entry(partition, priority, entry_id, first, int(accepted), fields[3::2])
+            yield _entry(partition, priority, entry_id, fields)
+
+
+def _entry(partition: int, priority: int, entry_id: bytes, fields: Sequence[bytes] | None) -> Entry:
+    if not fields:  # deleted by hand while it was pending: an entry without events, which settles at once
+        return Entry(partition, priority, entry_id, NOWHERE, 0, [])
+    try:
+        generation, sequence, accepted = map(int, fields[1].split())
+    except (ValueError, IndexError):  # not written by us: one body that is no event, which becomes a dead letter
+        return Entry(partition, priority, entry_id, NOWHERE, 0, [b" ".join(fields)])
+    return Entry(partition, priority, entry_id, Position(generation, sequence), accepted, fields[3::2])

@@ -284,3 +284,22 @@ async def test_scripts_come_back_after_redis_forgot_them(logs: Logs, redis_url: 
     assert await logs.ingest.append([record(2), record(3, partition=P + 1)]) == [False, False]
 
     await redis.aclose()
+
+
+@pytest.mark.parametrize("logs", ["redis"], indirect=True)
+async def test_what_others_did_to_a_stream_by_hand_neither_stops_nor_hides_the_rest(logs: Logs, redis_url: str) -> None:
+    stream = Keys("test").ingest(P, 5)
+    redis = Redis.from_url(redis_url)
+    await logs.ingest.append([record(1)])
+    await logs.ingest.append([record(2)])
+    await redis.xadd(stream, {"hello": "world"})
+    entries = await logs.ingest.read([(P, 5)], 10)
+    assert [e.bodies for e in entries] == [[b'{"n":1}'], [b'{"n":2}'], [b"hello world"]]
+    await redis.xdel(stream, entries[0].entry_id)
+
+    pending = await logs.ingest.read_pending([(P, 5, b"0")], 10)
+
+    assert [list(e.bodies) for e in pending] == [[], [b'{"n":2}'], [b"hello world"]]
+    assert await logs.ingest.settle(pending) == []
+    assert (await redis.xpending(stream, "router"))["pending"] == 0
+    await redis.aclose()
