@@ -10,12 +10,17 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
 from redis import Redis
 
 from tests.support.keys import leaked_keys
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
+
+# Machines differ in speed and correctness does not: no example is too slow.
+settings.register_profile("machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("machines")
 
 
 @pytest.fixture(scope="session")

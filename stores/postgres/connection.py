@@ -1,95 +1,108 @@
-"""A pool of connections to PostgreSQL, made when it is first needed, and its errors in our words."""
+"""A pool of connections to PostgreSQL, made when it is first needed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 
-from stores.errors import StoreRejected, StoreUnavailable
+from stores.errors import StoreUnavailable
+from stores.postgres.errors import DRIVER_ERRORS, store_error
 
-CONNECT_S = 5.0
-READ_S = 5.0
-WRITE_S = 10.0
 POOL_SIZE = 8
 
-_REJECTED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.UntranslatableCharacterError)
-_ADVICE = {
-    asyncpg.InvalidPasswordError: "check the user and password in ER_DATABASE_URL",
-    asyncpg.InvalidAuthorizationSpecificationError: "check the user and password in ER_DATABASE_URL",
-    asyncpg.InvalidCatalogNameError: "create the database named in ER_DATABASE_URL",
-    asyncpg.ReadOnlySQLTransactionError: "connect to the primary, not to a replica",
-    asyncpg.DiskFullError: "make room on its disk",
-    asyncpg.TooManyConnectionsError: "raise max_connections or lower the number of nodes",
-    asyncpg.UndefinedTableError: "run the migrations",
-}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How long calls may take, in seconds: getting a connection, and then the call on it."""
+
+    connect_s: float = 5.0
+    read_s: float = 5.0
+    write_s: float = 10.0
+    migrate_s: float = 300.0
 
 
 class PostgresConnection:
     """Calls to one database; each takes a connection from the pool and has a bound in time.
 
-    An outage raises StoreUnavailable; the same object works again when the server is back.
+    An outage raises StoreUnavailable; the same object works again when the server is back. A call that is cancelled
+    or out of time gives up its connection at once, even when the server is frozen; what it sent may still take effect.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, bounds: Bounds | None = None) -> None:
+        self.bounds = bounds or Bounds()
         self._url = url
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._making = asyncio.Lock()
+        self._closed = False
 
     async def close(self) -> None:
-        """Close the pool; twice is allowed."""
-        pool, self._pool = self._pool, None
+        """Close the pool; twice is allowed. Calls raise StoreUnavailable afterwards."""
+        self._closed = True
+        async with self._making:
+            pool, self._pool = self._pool, None
         if pool is not None:
             try:
-                async with asyncio.timeout(CONNECT_S):
+                async with asyncio.timeout(self.bounds.connect_s):
                     await pool.close()
             except TimeoutError:
                 pool.terminate()
 
     async def fetch(self, sql: str, *values: Any) -> list[asyncpg.Record]:
-        """Return all rows of a query. Raises StoreUnavailable."""
-        async with self.connected(READ_S) as connection:
+        """Return all rows of a query. Raises StoreRejected or StoreUnavailable."""
+        async with self.connected(self.bounds.read_s) as connection:
             return list(await connection.fetch(sql, *values))
 
     async def execute(self, sql: str, *values: Any) -> int:
         """Run one statement; returns the rows changed. Raises StoreRejected or StoreUnavailable."""
-        async with self.connected(WRITE_S) as connection:
+        async with self.connected(self.bounds.write_s) as connection:
             status = str(await connection.execute(sql, *values))
         return int(count) if (count := status.rpartition(" ")[2]).isdecimal() else 0
 
     @asynccontextmanager
     async def connected(self, seconds: float) -> AsyncIterator[Any]:
-        """Hold a connection for at most ``seconds`` after it was got."""
+        """Hold a connection for at most ``seconds`` after it was got; drivers' errors come out as StoreError."""
         try:
-            async with asyncio.timeout(CONNECT_S + seconds):
-                pool = await self._made()
-                async with pool.acquire() as connection:
+            pool, connection = await self._acquire()
+            try:
+                async with asyncio.timeout(seconds):
                     yield connection
-        except _REJECTED as error:
-            raise StoreRejected(f"PostgreSQL refuses the data: {error}") from error
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-            OSError,
-            TimeoutError,
-        ) as error:
-            advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
-            what = str(error) or "no answer in time"
-            raise StoreUnavailable(f"PostgreSQL cannot answer: {what}" + (f"; {advice}" if advice else "")) from error
+            except (TimeoutError, asyncio.CancelledError):
+                # The driver would wait for the server to confirm the cancellation, which a frozen one never does.
+                connection.terminate()
+                raise
+            finally:
+                await pool.release(connection)
+        except DRIVER_ERRORS as error:
+            raise store_error(error) from error
+
+    async def _acquire(self) -> tuple[asyncpg.Pool[asyncpg.Record], Any]:
+        try:
+            async with asyncio.timeout(self.bounds.connect_s):
+                pool = await self._made()
+            return pool, await pool.acquire(timeout=self.bounds.connect_s)
+        except ValueError:
+            # Not chained: the driver's message may quote a piece of the password.
+            raise StoreUnavailable(
+                "ER_DATABASE_URL is not a PostgreSQL URL; percent-encode special characters in its user and password"
+            ) from None
 
     async def _made(self) -> asyncpg.Pool[asyncpg.Record]:
         async with self._making:
+            if self._closed:
+                raise StoreUnavailable("the PostgreSQL database is closed")
             if self._pool is None:
+                settings = {
+                    "application_name": "event-router",
+                    "jit": "off",
+                    # Ends on the server what a caller gave up waiting for.
+                    "statement_timeout": str(int(self.bounds.write_s * 1000)),
+                }
                 self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=1,
-                    max_size=POOL_SIZE,
-                    timeout=CONNECT_S,
-                    command_timeout=None,
-                    server_settings={"application_name": "event-router", "jit": "off"},
+                    self._url, min_size=0, max_size=POOL_SIZE, timeout=self.bounds.connect_s, server_settings=settings
                 )
             return self._pool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stores.ports import EventStore, SubscriptionStore
-from stores.postgres.connection import PostgresConnection
+from stores.postgres.connection import Bounds, PostgresConnection
 from stores.postgres.events import PostgresEvents
 from stores.postgres.migrate import migrate
 from stores.postgres.subscriptions import PostgresSubscriptions
@@ -12,8 +12,8 @@ from stores.postgres.subscriptions import PostgresSubscriptions
 class PostgresDatabase:
     """Events and subscriptions in one database; connections are made when they are needed."""
 
-    def __init__(self, url: str) -> None:
-        self._connection = PostgresConnection(url)
+    def __init__(self, url: str, bounds: Bounds | None = None) -> None:
+        self._connection = PostgresConnection(url, bounds)
         self.events: EventStore = PostgresEvents(self._connection)
         self.subscriptions: SubscriptionStore = PostgresSubscriptions(self._connection)
 

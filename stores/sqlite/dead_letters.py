@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from router_client.errors import InvalidInput
-from stores.cursor import check_limit
+from stores.cursor import check_limit, not_a_cursor
 from stores.ports import DeadLetter, DeadLetterPage
 from stores.sqlite.connection import SqliteConnection
+from stores.text import is_storable
 
 COLUMNS = "id, subscription, partition, reason, error, attempts, accepted_at_us, dead_at_us, event_id, event_type, body"
+MAX_DIGITS = 18  # fits a 64-bit integer
+NAMES = COLUMNS.split(", ")
+INSERT = f"INSERT OR IGNORE INTO dead_letters ({COLUMNS}) VALUES ({','.join('?' * len(NAMES))})"
 
 
 class SqliteDeadLetters:
@@ -21,11 +24,8 @@ class SqliteDeadLetters:
 
     async def add(self, letters: Sequence[DeadLetter]) -> None:
         """See DeadLetterSink."""
-        names = COLUMNS.split(", ")
-        await self._connection.write_many(
-            f"INSERT OR IGNORE INTO dead_letters ({COLUMNS}) VALUES ({','.join('?' * len(names))})",
-            [tuple(getattr(letter, name) for name in names) for letter in letters],
-        )
+        rows = [tuple(getattr(letter, name) for name in NAMES) for letter in letters]
+        await self._connection.transaction([(INSERT, rows)])
 
     async def list(
         self,
@@ -37,13 +37,13 @@ class SqliteDeadLetters:
     ) -> DeadLetterPage:
         """See DeadLetters."""
         check_limit(limit)
-        if cursor is not None and not cursor.isdecimal():
-            raise InvalidInput("not a cursor of this listing; use the next of the page before", field="cursor")
-        where, values = "seq > ?", [int(cursor or 0)]
+        where, values = "seq > ?", [_read_cursor(cursor)]
         for column, wanted in (("subscription", subscription), ("reason", reason)):
+            if wanted is not None and not is_storable(wanted):
+                return DeadLetterPage([], None)
             if wanted is not None:
                 where += f" AND {column} = ?"
-                values.append(wanted)  # type: ignore[arg-type]
+                values.append(wanted)
         rows = await self._connection.read(
             f"SELECT seq, {COLUMNS} FROM dead_letters WHERE {where} ORDER BY seq LIMIT ?", (*values, limit + 1)
         )
@@ -52,12 +52,15 @@ class SqliteDeadLetters:
 
     async def get(self, letter_id: str) -> DeadLetter | None:
         """See DeadLetters."""
+        if not is_storable(letter_id):
+            return None
         rows = await self._connection.read(f"SELECT {COLUMNS} FROM dead_letters WHERE id = ?", (letter_id,))
         return _letter(rows[0]) if rows else None
 
     async def remove(self, letter_ids: Sequence[str]) -> int:
         """See DeadLetters."""
-        return await self._connection.write_many("DELETE FROM dead_letters WHERE id = ?", [(i,) for i in letter_ids])
+        wanted = [(letter_id,) for letter_id in letter_ids if is_storable(letter_id)]
+        return await self._connection.transaction([("DELETE FROM dead_letters WHERE id = ?", wanted)])
 
     async def count(self) -> int:
         """See DeadLetters."""
@@ -65,4 +68,12 @@ class SqliteDeadLetters:
 
 
 def _letter(row: tuple[Any, ...]) -> DeadLetter:
-    return DeadLetter(**dict(zip(COLUMNS.split(", "), row, strict=True)))
+    return DeadLetter(**dict(zip(NAMES, row, strict=True)))
+
+
+def _read_cursor(cursor: str | None) -> Any:
+    if cursor is None:
+        return 0
+    if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > MAX_DIGITS:
+        raise not_a_cursor()
+    return int(cursor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from stores.errors import StoreUnavailable
+from stores.errors import StoreRejected
 from stores.migrations import migrations_of
 from stores.sqlite.connection import SqliteConnection
 
@@ -26,13 +26,12 @@ async def migrate(connection: SqliteConnection) -> list[str]:
             continue
         try:
             await connection.script(
-                f"BEGIN IMMEDIATE; INSERT INTO schema_migrations VALUES ('{migration.name}', datetime('now'));"
-                f"{migration.sql}; COMMIT;"
+                f"INSERT INTO schema_migrations VALUES ('{migration.name}', datetime('now'));\n{migration.sql}"
             )
             applied.append(migration.name)
-        except Exception as error:
+        except StoreRejected:  # its name is there: another process was faster
             if migration.name not in await _applied(connection):
-                raise StoreUnavailable(f"migration {migration.name} failed: {error}") from error
+                raise
     newer = await _applied(connection) - {migration.name for migration in known}
     if newer:
         log.warning("the database was migrated by a newer version", migrations=sorted(newer))

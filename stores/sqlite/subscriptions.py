@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from stores.sqlite.connection import SqliteConnection
+from stores.text import is_storable
 
 
 class SqliteSubscriptions:
@@ -19,13 +20,18 @@ class SqliteSubscriptions:
     async def put(self, name: str, spec: Mapping[str, Any]) -> bool:
         """See SubscriptionStore."""
         text = orjson.dumps(spec).decode()
-        created = await self._connection.write("INSERT OR IGNORE INTO subscriptions VALUES (?, ?)", (name, text))
-        if not created:
-            await self._connection.write("UPDATE subscriptions SET spec = ? WHERE name = ?", (text, name))
-        return bool(created)
+        changed = await self._connection.transaction(
+            [
+                ("DELETE FROM subscriptions WHERE name = ?", [(name,)]),
+                ("INSERT INTO subscriptions VALUES (?, ?)", [(name, text)]),
+            ]
+        )
+        return changed == 1
 
     async def get(self, name: str) -> dict[str, Any] | None:
         """See SubscriptionStore."""
+        if not is_storable(name):
+            return None
         rows = await self._connection.read("SELECT spec FROM subscriptions WHERE name = ?", (name,))
         return dict(orjson.loads(rows[0][0])) if rows else None
 
@@ -38,4 +44,6 @@ class SqliteSubscriptions:
 
     async def remove(self, name: str) -> bool:
         """See SubscriptionStore."""
+        if not is_storable(name):
+            return False
         return bool(await self._connection.write("DELETE FROM subscriptions WHERE name = ?", (name,)))

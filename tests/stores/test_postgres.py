@@ -1,16 +1,34 @@
+"""PostgreSQL in particular: outages, frozen servers, credentials, migrations and query plans."""
+
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
 from stores.errors import StoreRejected, StoreUnavailable
+from stores.migrations import Migration, migrations_of
 from stores.open import open_database
-from stores.ports import StoredEvent
+from stores.ports import EventQuery, StoredEvent
+from stores.postgres.connection import Bounds
+from stores.postgres.database import PostgresDatabase
+from stores.postgres.events import PostgresEvents
 from tests.support.ports import free_port
 from tests.support.postgres_server import PostgresServer
+
+EVENT = StoredEvent(1, "e", "a", "", "k", 5, b"{}")
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    """A server of this module's own, to stop, freeze and lock."""
+    with PostgresServer(durable=False) as server:
+        yield server
 
 
 async def test_nodes_that_migrate_at_the_same_time_apply_each_migration_once(database_url: str) -> None:
@@ -34,21 +52,153 @@ async def test_a_database_migrated_by_a_newer_version_is_taken(database_url: str
     await database.close()
 
 
-async def test_an_outage_is_unavailable_and_the_same_database_works_again_afterwards() -> None:
-    with PostgresServer(durable=False) as server:
-        database = await open_database(await server.create_database())
+async def test_a_migration_that_fails_leaves_nothing_and_those_before_it_stay(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Migration("9998_broken", "CREATE TABLE half (a int); SELECT no_such_function()")
+    monkeypatch.setattr("stores.postgres.migrate.migrations_of", lambda package: [*migrations_of(package), broken])
+    database = await open_database(database_url)
+
+    with pytest.raises(StoreUnavailable, match="no_such_function"):
         await database.migrate()
+
+    connection = await asyncpg.connect(database_url)
+    assert await connection.fetchval("SELECT to_regclass('half')") is None
+    assert [row[0] for row in await connection.fetch("SELECT name FROM schema_migrations")] == [
+        "0001_events_subscriptions"
+    ]
+    await connection.close()
+    await database.close()
+
+
+async def test_an_outage_is_unavailable_and_the_same_database_works_again_afterwards(
+    own_server: PostgresServer,
+) -> None:
+    database = await open_database(await own_server.create_database())
+    await database.migrate()
+    own_server.stop()
+
+    with pytest.raises(StoreUnavailable):
         await database.events.ping()
-        server.stop()
+    with pytest.raises(StoreUnavailable):
+        await database.events.save([EVENT])
 
-        with pytest.raises(StoreUnavailable):
+    own_server.start()
+    assert await database.events.save([EVENT]) == 1
+    await database.close()
+
+
+async def test_a_frozen_server_holds_nobody_longer_than_the_bounds_say(own_server: PostgresServer) -> None:
+    database = PostgresDatabase(
+        await own_server.create_database(), Bounds(connect_s=0.3, read_s=0.3, write_s=0.3, migrate_s=0.3)
+    )
+    await database.migrate()
+    await database.events.ping()
+    own_server.pause()
+    start = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await database.events.save([EVENT])
+        assert time.monotonic() - start < 0.3, "a cancelled call goes at once"
+        for call in (database.events.ping, database.migrate, database.subscriptions.list):
+            with pytest.raises(StoreUnavailable, match="no answer in time"):
+                await call()
+        assert time.monotonic() - start < 3
+    finally:
+        own_server.resume()
+    # What was given up may have been written all the same: the answer is how many rows are new.
+    assert await database.events.save([EVENT]) in (0, 1)
+    assert await database.events.count() == 1
+    await database.close()
+
+
+async def test_closing_does_not_wait_for_a_frozen_server(own_server: PostgresServer) -> None:
+    database = PostgresDatabase(await own_server.create_database(), Bounds(connect_s=0.3))
+    await database.events.ping()
+    own_server.pause()
+    try:
+        async with asyncio.timeout(3):
+            await database.close()
+    finally:
+        own_server.resume()
+
+
+async def test_what_a_caller_gave_up_ends_on_the_server(own_server: PostgresServer) -> None:
+    url = await own_server.create_database()
+    database = PostgresDatabase(url, Bounds(write_s=0.2))
+
+    with pytest.raises(StoreUnavailable, match=r"statement timeout|no answer in time"):
+        await database._connection.execute("SELECT pg_sleep(60)")
+
+    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'"
+    connection = await asyncpg.connect(url)
+    async with asyncio.timeout(5):
+        while await connection.fetchval(running):
+            await asyncio.sleep(0.02)
+    await connection.close()
+    await database.close()
+
+
+async def test_a_wrong_password_says_what_to_do_and_never_the_password(own_server: PostgresServer) -> None:
+    connection = await asyncpg.connect(own_server.url)
+    await connection.execute("CREATE ROLE locked LOGIN PASSWORD 'right'")
+    hba = own_server.folder / "data" / "pg_hba.conf"
+    hba.write_text("host all locked 127.0.0.1/32 scram-sha-256\n" + hba.read_text())
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
+    parts = urlsplit(own_server.url)
+    for password, reason in (("hushhush", "password authentication failed"), ("right", None)):
+        netloc = f"locked:{password}@{parts.hostname}:{parts.port}"
+        database = await open_database(urlunsplit(parts._replace(netloc=netloc)))
+        if reason is None:
             await database.events.ping()
-        with pytest.raises(StoreUnavailable):
-            await database.events.save([StoredEvent(1, "e", "a", "", "k", 5, b"{}")])
-
-        server.start()
-        assert await database.events.save([StoredEvent(1, "e", "a", "", "k", 5, b"{}")]) == 1
+        else:
+            with pytest.raises(StoreUnavailable, match=f"{reason}.*check the user and password") as caught:
+                await database.events.ping()
+            assert password not in everything_said(caught.value)
         await database.close()
+
+
+def everything_said(error: BaseException | None) -> str:
+    return "" if error is None else f"{error!r} {error} " + everything_said(error.__cause__)
+
+
+@pytest.mark.parametrize("rest", ["user:hush/hush@localhost/db", "user:x@localhost:hushhush/db", "u:hush#hush@h/db"])
+async def test_a_malformed_url_is_explained_without_quoting_it(rest: str) -> None:
+    database = await open_database(f"postgresql://{rest}")
+
+    with pytest.raises(StoreUnavailable) as caught:
+        await database.events.ping()
+
+    assert "hush" not in everything_said(caught.value)
+    await database.close()
+
+
+async def test_a_closed_database_stays_closed(database_url: str) -> None:
+    database = await open_database(database_url)
+    await database.events.ping()
+    await database.close()
+    await database.close()
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await database.events.ping()
+
+
+async def test_a_read_only_server_is_unavailable_and_not_a_refusal(database_url: str) -> None:
+    database = await open_database(database_url)
+    await database.migrate()
+    await database.close()
+    connection = await asyncpg.connect(database_url)
+    name = urlsplit(database_url).path.removeprefix("/")
+    await connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    await connection.close()
+    database = await open_database(database_url)
+
+    with pytest.raises(StoreUnavailable, match="connect to the primary"):
+        await database.events.save([EVENT])
+
+    await database.close()
 
 
 async def test_nobody_listening_is_unavailable() -> None:
@@ -73,34 +223,62 @@ async def test_a_missing_database_says_what_to_do_and_never_the_password(databas
     await database.close()
 
 
-async def test_a_character_that_text_cannot_hold_is_rejected(database_url: str) -> None:
+@pytest.mark.parametrize(
+    "refused",
+    [EVENT._replace(id="e\x00"), EVENT._replace(id="\ud800"), EVENT._replace(priority=99_999)],
+    ids=["NUL", "surrogate", "not a smallint"],
+)
+async def test_data_that_its_types_cannot_hold_is_rejected(database_url: str, refused: StoredEvent) -> None:
     database = await open_database(database_url)
     await database.migrate()
 
     with pytest.raises(StoreRejected):
-        await database.events.save([StoredEvent(1, "e\x00", "a", "", "k", 5, b"{}")])
+        await database.events.save([EVENT, refused])
+
+    assert await database.events.count() == 0
     await database.close()
 
 
-@pytest.mark.parametrize(
-    ("condition", "index"),
-    [
-        ("id = 'e77'", "events_by_id"),
-        ("correlation_id = 'k77'", "events_by_correlation"),
-        ("type >= 'topic.7.' AND type < 'topic.7/'", "events_by_type"),
-        ("accepted_at >= 1000 AND accepted_at < 1100", "events_pkey"),
-    ],
-)
-async def test_the_main_queries_use_their_index(database_url: str, condition: str, index: str) -> None:
+class Explaining:
+    """A connection that answers with no rows and keeps the plans of what it was asked."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.plans: list[str] = []
+
+    async def fetch(self, sql: str, *values: Any) -> list[Any]:
+        self.plans.append("\n".join(row[0] for row in await self._connection.fetch(f"EXPLAIN {sql}", *values)))
+        return []
+
+
+async def test_the_main_queries_use_their_index(database_url: str) -> None:
     database = await open_database(database_url)
     await database.migrate()
+    body = b'{"payload":{}}'
     await database.events.save(
-        [StoredEvent(n, f"e{n}", f"topic.{n % 1000}.x", "s", f"k{n % 5000}", 5, b"{}") for n in range(20_000)]
+        [StoredEvent(n, f"e{n}", f"topic.{n % 1000}.x", "s", f"k{n % 5000}", 5, body) for n in range(20_000)]
     )
+    await database.close()
     connection = await asyncpg.connect(database_url)
     await connection.execute("ANALYZE events")
-    plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN SELECT * FROM events WHERE {condition}"))
-    await connection.close()
-    await database.close()
 
-    assert index in plan
+    async def plans(query: EventQuery | str) -> str:
+        explaining = Explaining(connection)
+        events = PostgresEvents(explaining)  # type: ignore[arg-type]
+        await (events.load(query) if isinstance(query, str) else events.query(query))
+        return "\n".join(explaining.plans)
+
+    for query, index in (
+        ("e77", "events_by_id"),
+        (EventQuery(correlation_id="k77"), "events_by_correlation"),
+        (EventQuery(correlation_id="k77", payload={"a": 1}), "events_by_correlation"),
+        (EventQuery(type="topic.7.x"), "events_by_type"),
+        (EventQuery(type="topic.7.>"), "events_by_type"),
+        (EventQuery(type="topic.7.*", descending=False), "events_by_type"),
+        (EventQuery(), "events_pkey"),
+        (EventQuery(payload={"a": 1}), "events_pkey"),
+    ):
+        plan = await plans(query)
+        assert index in plan, f"{query}\n{plan}"
+        assert "Seq Scan" not in plan, f"{query}\n{plan}"
+    await connection.close()

@@ -1,16 +1,22 @@
+"""SQLite in particular: killed processes, files that are none, locks and cancelled calls."""
+
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from router_client.errors import InvalidInput
-from stores.errors import StoreUnavailable
+from stores.errors import StoreRejected, StoreUnavailable
+from stores.migrations import Migration, migrations_of
 from stores.open import open_database
 from stores.ports import StoredEvent
+from stores.sqlite.errors import store_error
 
 
 async def test_processes_that_migrate_at_the_same_time_apply_each_migration_once(tmp_path: Path) -> None:
@@ -66,6 +72,109 @@ async def test_a_file_that_cannot_be_is_unavailable(tmp_path: Path) -> None:
 
     with pytest.raises(StoreUnavailable, match="cannot open"):
         await open_database(f"sqlite:///{tmp_path}/file/er.sqlite")
+
+
+async def test_a_file_that_is_no_database_is_unavailable_and_leaves_no_thread(tmp_path: Path) -> None:
+    (tmp_path / "er.sqlite").write_text("certainly no database" * 100)
+    before = set(threading.enumerate())
+
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await open_database(f"sqlite:///{tmp_path}/er.sqlite")
+
+    assert set(threading.enumerate()) <= before
+
+
+async def test_a_file_locked_by_another_process_is_unavailable_and_works_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stores.sqlite.connection.READ_S", 0.05)
+    database = await open_database(f"sqlite:///{tmp_path}/er.sqlite")
+    await database.migrate()
+    event = StoredEvent(1, "e", "a", "", "k", 5, b"{}")
+    other = sqlite3.connect(tmp_path / "er.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await database.events.save([event])
+    assert await database.events.load("e") is None, "readers are not held up"
+
+    other.execute("ROLLBACK")
+    other.close()
+    assert await database.events.save([event]) == 1
+    await database.close()
+
+
+def test_a_full_disk_is_unavailable_and_broken_data_refused() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (a TEXT NOT NULL)")
+    connection.execute("PRAGMA max_page_count = 2")
+    with pytest.raises(sqlite3.Error) as full:
+        connection.execute("INSERT INTO t VALUES (?)", ("x" * 100_000,))
+    with pytest.raises(sqlite3.Error) as refused:
+        connection.execute("INSERT INTO t VALUES (NULL)")
+    connection.close()
+
+    assert isinstance(store_error(full.value), StoreUnavailable)
+    assert isinstance(store_error(refused.value), StoreRejected)
+
+
+async def test_a_closed_database_is_unavailable_and_close_waits_for_the_write_under_way(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/er.sqlite"
+    database = await open_database(url)
+    await database.migrate()
+    writing = asyncio.create_task(
+        database.events.save([StoredEvent(n, f"e{n}", "a", "", "k", 5, b"{}") for n in range(5000)])
+    )
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await database.close()
+
+    assert await writing == 5000
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await database.events.ping()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await database.events.save([StoredEvent(1, "e", "a", "", "k", 5, b"{}")])
+
+
+async def test_a_cancelled_query_stops_running(tmp_path: Path) -> None:
+    database = await open_database(f"sqlite:///{tmp_path}/er.sqlite")
+    await database.migrate()
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await database._connection.read(endless)  # type: ignore[union-attr]
+
+    async with asyncio.timeout(1):
+        await database.events.ping()
+    await database.close()
+
+
+async def test_a_database_migrated_by_a_newer_version_is_taken(tmp_path: Path) -> None:
+    database = await open_database(f"sqlite:///{tmp_path}/er.sqlite")
+    await database.migrate()
+    with sqlite3.connect(tmp_path / "er.sqlite") as other:
+        other.execute("INSERT INTO schema_migrations VALUES ('9999_from_the_future', '')")
+    other.close()
+
+    assert await database.migrate() == []
+    await database.close()
+
+
+async def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Migration("9998_broken", "CREATE TABLE half (a); SELECT no_such_function()")
+    monkeypatch.setattr("stores.sqlite.migrate.migrations_of", lambda package: [*migrations_of(package), broken])
+    database = await open_database(f"sqlite:///{tmp_path}/er.sqlite")
+
+    with pytest.raises(StoreUnavailable, match="no_such_function"):
+        await database.migrate()
+
+    with sqlite3.connect(tmp_path / "er.sqlite") as other:
+        tables = {name for (name,) in other.execute("SELECT name FROM sqlite_master")}
+    other.close()
+    assert "events" in tables
+    assert "half" not in tables
+    await database.close()
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "", "sqlite:relative"])
