@@ -102,7 +102,9 @@ def _letter(partition: int, stream_id: str, fields: dict[bytes, bytes]) -> DeadL
 
 def _read_id(letter_id: str) -> tuple[int, str] | None:
     match = _ID.fullmatch(letter_id)
-    return (int(match[1]), match[2]) if match else None
+    if match is None or any(int(number) >= 2**64 for number in match[2].split("-")):
+        return None
+    return int(match[1]), match[2]
 
 
 def _read_cursor(cursor: str | None) -> tuple[int, str]:

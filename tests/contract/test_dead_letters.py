@@ -81,7 +81,7 @@ async def test_what_was_buried_is_found_as_it_was(place: Place) -> None:
     assert await place.letters.count() == 1
 
 
-@pytest.mark.parametrize("unknown", ["", "nothing", "1-1-1", "3-0-1", "99-1-1"])
+@pytest.mark.parametrize("unknown", ["", "nothing", "1-1-1", "3-0-1", "99-1-1", f"1-{2**64}-0"])
 async def test_what_is_not_there_is_none(place: Place, unknown: str) -> None:
     assert await place.letters.get(unknown) is None
     assert await place.letters.remove([unknown]) == 0
@@ -126,7 +126,12 @@ async def test_remove_says_how_many_went(place: Place) -> None:
 
 
 async def test_bad_cursors_and_limits_are_named(place: Place) -> None:
-    for arguments, field in (({"cursor": "x"}, "cursor"), ({"limit": 0}, "limit"), ({"limit": 1001}, "limit")):
+    for arguments, field in (
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": f"1-{2**64}-{2**64}"}, "cursor"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 1001}, "limit"),
+    ):
         with pytest.raises(InvalidInput) as caught:
             await place.letters.list(**arguments)  # type: ignore[arg-type]
         assert caught.value.field == field
