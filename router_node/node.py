@@ -177,8 +177,14 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership.epoch,
             ownership.lost,
         )
-        await node.management.load_subscriptions()
-        async with ownership.held(node.pipeline.own, node.pipeline.disown):
+
+        async def own(taken: Sequence[int]) -> None:
+            # The subscriptions may have changed at the node that had the partitions before.
+            await node.management.load_subscriptions()
+            for partition in taken:
+                await node.pipeline.own(partition)
+
+        async with ownership.held(own, node.pipeline.disown):
             yield node
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -42,11 +43,24 @@ class Operations:
         self._letters = dead_letters
         self._node_id = node_id
         self._epoch = epoch
+        self._being_put: Counter[str] = Counter()
 
     async def load_subscriptions(self) -> None:
-        """Take up the durable subscriptions of the store; done before the first partition is owned."""
-        for body in await self._stored(self._database.subscriptions.list()):
-            self._pipeline.registry.put(SubscriptionSpec.from_object(body["name"], body))
+        """Take up the durable subscriptions of the store, and forget those that are gone from it.
+
+        Done before partitions are owned: what a lane has spilled belongs to a subscription that must be known.
+        Raises Unavailable.
+        """
+        stored = {body["name"]: body for body in await self._stored(self._database.subscriptions.list())}
+        registry = self._pipeline.registry
+        for name, body in stored.items():
+            spec = SubscriptionSpec.from_object(name, body)
+            if name not in registry or registry.get(name).spec != spec:
+                registry.put(spec)
+        for dispatch in registry:
+            name = dispatch.spec.name
+            if dispatch.spec.durable and name not in stored and name not in self._being_put:
+                self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
 
     async def put(self, spec: SubscriptionSpec) -> bool:
         """Create or change a subscription; a durable one is in the store before this returns."""
@@ -55,6 +69,7 @@ class Operations:
         before = None if created else registry.get(spec.name).spec
         registry.put(spec)
         if spec.durable and spec != before:
+            self._being_put[spec.name] += 1
             try:
                 await self._stored(self._database.subscriptions.put(spec.name, spec.to_object()))
             except EventRouterError:
@@ -63,6 +78,8 @@ class Operations:
                 else:
                     registry.put(before)
                 raise
+            finally:
+                self._being_put -= Counter([spec.name])
         return created
 
     async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:

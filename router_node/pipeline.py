@@ -97,9 +97,9 @@ class Pipeline:
         """Run the stages until ``stop``, then drain: no new publishes, no new reads, what is in flight settles."""
         async with asyncio.TaskGroup() as tasks:
             appending = tasks.create_task(self.appender.run(), name="append")
-            running = [
-                tasks.create_task(self.reader.run(), name="read"),
-                tasks.create_task(self._tick(), name="tick"),
+            reading = tasks.create_task(self.reader.run(), name="read")
+            ticking = tasks.create_task(self._tick(), name="tick")
+            settling = [
                 tasks.create_task(self.persister.run(), name="persist"),
                 tasks.create_task(self.settler.run(), name="settle"),
                 tasks.create_task(self._discard(), name="discard"),
@@ -107,11 +107,10 @@ class Pipeline:
             await stop.wait()
             self.appender.close()
             await asyncio.wait([appending], timeout=DRAIN_S)
-            running[0].cancel()
-            running[1].cancel()
+            reading.cancel()
+            ticking.cancel()
             await self._drain()
-            appending.cancel()
-            for task in running[2:]:
+            for task in (appending, *settling):
                 task.cancel()
 
     async def _drain(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
 from redis.exceptions import RedisError
 
 from partitioning.leases import Leases, epoch_of
-from router_node.log.port import LogUnavailable
+from router_client.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -51,10 +51,12 @@ class Ownership:
             log.warning("lost the lease of a partition", partition=partition)
 
     @asynccontextmanager
-    async def held(self, own: Callable[[int], Awaitable[None]], disown: Callable[[int], None]) -> AsyncIterator[None]:
+    async def held(
+        self, own: Callable[[Sequence[int]], Awaitable[None]], disown: Callable[[int], None]
+    ) -> AsyncIterator[None]:
         """Hold what can be had while the block runs, then give it back.
 
-        ``own`` is awaited with each partition taken, and again when it failed; ``disown`` called with each lost.
+        ``own`` is awaited with the partitions taken, and again when it failed; ``disown`` called with each lost.
         """
         async with asyncio.TaskGroup() as tasks:
             holding = tasks.create_task(self._hold(own, disown), name="ownership")
@@ -64,14 +66,14 @@ class Ownership:
                 holding.cancel()
         await self._give_back()
 
-    async def _hold(self, own: Callable[[int], Awaitable[None]], disown: Callable[[int], None]) -> None:
+    async def _hold(self, own: Callable[[Sequence[int]], Awaitable[None]], disown: Callable[[int], None]) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._lease_s):
                     await self._renew(disown)
                     await self._take()
                     await self._load(own)
-            except (RedisError, LogUnavailable, OSError, TimeoutError) as error:
+            except (RedisError, Unavailable, OSError, TimeoutError) as error:
                 self._without_redis(error, disown)
             await asyncio.sleep(self._lease_s / 3)
 
@@ -90,17 +92,17 @@ class Ownership:
         self.tokens.update(taken)
         self._to_load.update(taken)
 
-    async def _load(self, own: Callable[[int], Awaitable[None]]) -> None:
-        for partition in list(self._to_load):
-            if partition in self.tokens:
-                await own(partition)
-            self._to_load.discard(partition)
+    async def _load(self, own: Callable[[Sequence[int]], Awaitable[None]]) -> None:
+        taken = sorted(self._to_load & self.tokens.keys())
+        if taken:
+            await own(taken)
+        self._to_load.clear()
         if len(self.tokens) == self._partitions and not self.complete.is_set():
             self.complete.set()
             log.info("owns every partition", partitions=self._partitions)
 
     def _without_redis(self, error: BaseException, disown: Callable[[int], None]) -> None:
-        log.warning("Redis cannot be reached to prolong the leases", error=str(error) or "time-out")
+        log.warning("partitions cannot be kept or taken up now; trying again", error=str(error) or "time-out")
         if time.monotonic() - self._renewed_at > self._lease_s:
             for partition in list(self.tokens):
                 disown(partition)
