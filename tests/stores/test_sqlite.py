@@ -81,7 +81,9 @@ async def test_a_file_that_is_no_database_is_unavailable_and_leaves_no_thread(tm
     with pytest.raises(StoreUnavailable, match="not a database"):
         await open_database(f"sqlite:///{tmp_path}/er.sqlite")
 
-    assert set(threading.enumerate()) <= before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)  # told to end, it may still be on its way out
+        assert not thread.is_alive(), thread
 
 
 async def test_a_file_locked_by_another_process_is_unavailable_and_works_again(
