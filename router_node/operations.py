@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
+import structlog
 
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
@@ -21,6 +22,8 @@ CHECK_S = 2.0
 DISCARD_S = 5.0
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 class Operations:
@@ -48,15 +51,21 @@ class Operations:
     async def load_subscriptions(self) -> None:
         """Take up the durable subscriptions of the store, and forget those that are gone from it.
 
-        Done before partitions are owned: what a lane has spilled belongs to a subscription that must be known.
-        Raises Unavailable.
+        Done before partitions are owned: what a lane has spilled belongs to a subscription that must be known. One
+        whose filter this version refuses is left out, with its queue, and named in the log. Raises Unavailable.
         """
         stored = {body["name"]: body for body in await self._stored(self._database.subscriptions.list())}
         registry = self._pipeline.registry
         for name, body in stored.items():
-            spec = SubscriptionSpec.from_object(name, body)
-            if name not in registry or registry.get(name).spec != spec:
-                registry.put(spec)
+            try:
+                spec = SubscriptionSpec.from_object(name, body)
+                if name not in registry or registry.get(name).spec != spec:
+                    registry.put(spec)
+            except InvalidInput as error:
+                self._pipeline.refused_subscriptions.add(name)
+                log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
+            else:
+                self._pipeline.refused_subscriptions.discard(name)
         for dispatch in registry:
             name = dispatch.spec.name
             if dispatch.spec.durable and name not in stored and name not in self._being_put:

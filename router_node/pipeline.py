@@ -73,6 +73,7 @@ class Pipeline:
         self.appender = Appender(ingest, self.bell.ring)
         self.publisher = Publisher(slot_table(partitions).partition_of, self.appender.append, max_event_bytes)
         self.ended_totals: Counter[str] = Counter()
+        self.refused_subscriptions: set[str] = set()
         self._abandoned: deque[LaneKey] = deque()
         self._abandoning = asyncio.Event()
         self._all_discarded = asyncio.Event()
@@ -163,7 +164,8 @@ class Pipeline:
             self.ended_totals.update({count: getattr(dispatch, count) for count in COUNTED})
 
     def _is_known(self, subscription: str) -> bool:
-        return subscription in self.registry or subscription in (STORE_LANE, ROUTER_LANE)
+        known = (STORE_LANE, ROUTER_LANE, *self.refused_subscriptions)
+        return subscription in self.registry or subscription in known
 
     def _abandon(self, lanes: Iterable[LaneKey]) -> None:
         """Have the queues of lanes without a subscription dropped: an ephemeral one has gone, or its node has."""

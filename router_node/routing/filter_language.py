@@ -1,8 +1,10 @@
 """The content-filter language: MongoDB's query operators on event objects, compiled once into closures.
 
 Paths are dotted and start at the event object (``payload.amount``). Comparisons never fail on mixed types, they are
-false. Regular expressions run on RE2, in time linear in the text; nesting, lists and conditions are bounded, so no
-filter can hang a node. ``$prefix``, ``$suffix`` and ``$cidr`` are ours.
+false. Regular expressions run on RE2, in time linear in the text. ``$prefix``, ``$suffix`` and ``$cidr`` are ours.
+
+Bounds: 32 levels of nesting, 500 conditions, 1,000 elements in a list, 1,000 characters in a regular expression, and
+for all of them together the RE2 program of MAX_REGEX_INSTRUCTIONS.
 """
 
 from __future__ import annotations
@@ -11,28 +13,39 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from router_client.errors import InvalidInput
-from router_node.routing.filter_operators import OPERATORS, Check, Compilation, any_element, equals
-from router_node.routing.filter_values import reach
+from router_node.routing.filter_compilation import (
+    MAX_LIST,
+    Check,
+    Compilation,
+    Test,
+    any_element,
+    equals,
+    every,
+    has_operators,
+    negated,
+)
+from router_node.routing.filter_operators import OPERATORS
+from router_node.routing.filter_values import MISSING, check_json, parse_path, reach
 
-Predicate = Callable[[Any], bool]
 Scalar = str | int | float | bool
 
 
 class Filter:
     """A compiled filter.
 
-    ``equalities`` are the top-level conditions path -> scalar that must hold, for an index to probe by. A path that
-    leads through an array in the event is satisfied by any element, so an index must fall back on ``matches`` there.
+    ``equalities`` are the top-level conditions path -> scalar that must hold, for an index to probe by. Two things an
+    index must mind: a path that leads through an array in the event, or to one, is satisfied by any element, so it
+    falls back on ``matches`` there; and true is not 1 in the language, though Python's dicts take them for one key.
     """
 
     __slots__ = ("_predicate", "equalities")
 
-    def __init__(self, predicate: Predicate, equalities: Mapping[str, Scalar]) -> None:
+    def __init__(self, predicate: Test, equalities: Mapping[str, Scalar]) -> None:
         self._predicate = predicate
         self.equalities = equalities
 
     def matches(self, document: Mapping[str, Any]) -> bool:
-        """Tell whether the event object passes. Never raises for a JSON document."""
+        """Tell whether the event object, a decoded JSON document, passes. Never raises."""
         return self._predicate(document)
 
 
@@ -41,7 +54,7 @@ def compile_filter(spec: Mapping[str, Any], field: str = "filter") -> Filter:
 
     Raises InvalidInput whose ``field`` is the path of the fault, for example ``filter.payload.amount.$gt``.
     """
-    predicate = _compile_query(spec, field, Compilation(_compile_query, compile_condition))
+    predicate = _compile_query(spec, field, Compilation(_compile_query, _compile_condition))
     equalities = {}
     for path, condition in spec.items():
         wanted = condition.get("$eq") if isinstance(condition, dict) and len(condition) == 1 else condition
@@ -50,87 +63,107 @@ def compile_filter(spec: Mapping[str, Any], field: str = "filter") -> Filter:
     return Filter(predicate, equalities)
 
 
-def _compile_query(spec: object, field: str, compilation: Compilation) -> Predicate:
+def _compile_query(spec: object, field: str, compilation: Compilation) -> Test:
     if not isinstance(spec, Mapping):
         raise InvalidInput("must be a JSON object", field=field)
+    if not spec:
+        compilation.spend(field)
     with compilation.deeper(field):
-        parts = [_compile_member(str(key), value, f"{field}.{key}", compilation) for key, value in spec.items()]
-    if len(parts) == 1:
-        return parts[0]
-    return lambda document: all(part(document) for part in parts)
+        parts = [_compile_member(key, value, f"{field}.{key}", compilation) for key, value in spec.items()]
+    return _all_of(parts)
 
 
-def _compile_member(key: str, value: object, field: str, compilation: Compilation) -> Predicate:
+def _compile_member(key: object, value: object, field: str, compilation: Compilation) -> Test:
+    if not isinstance(key, str):
+        raise InvalidInput("a path is text, for example payload.amount", field=field)
     if key in _LOGICAL:
         if not isinstance(value, list) or not value:
             raise InvalidInput("a list of at least one filter", field=field)
-        compilation.check_list(value, field)
-        parts = [_compile_query(part, f"{field}[{i}]", compilation) for i, part in enumerate(value)]
-        return _LOGICAL[key](parts)
+        if len(value) > MAX_LIST:
+            raise InvalidInput(f"a list of at most {MAX_LIST}", field=field)
+        return _LOGICAL[key]([_compile_query(part, f"{field}[{i}]", compilation) for i, part in enumerate(value)])
     if key.startswith("$"):
         raise InvalidInput(f"unknown operator {key}; at this place $and, $or and $nor are known", field=field)
-    compilation.spend(field)
-    return _at(tuple(key.split(".")), compile_condition(value, field, compilation))
+    return _at(key, _compile_condition(value, field, compilation))
 
 
-def compile_condition(value: object, field: str, compilation: Compilation) -> Check:
-    """Compile what stands after a path: an object of operators, or a value to equal.
-
-    The result takes the list of what the path leads to.
-    """
-    if not isinstance(value, dict) or not any(key.startswith("$") for key in value):
+def _compile_condition(value: object, field: str, compilation: Compilation) -> Check:
+    """Compile what stands after a path: an object of operators, or a value to equal."""
+    if not isinstance(value, dict) or not has_operators(value):
+        compilation.spend(field)
+        check_json(value, field)
         return any_element(equals(value))
-    checks: list[Check] = []
     with compilation.deeper(field):
-        for name, operand in value.items():
-            where = f"{field}.{name}"
-            if name == "$options":
-                if "$regex" not in value:
-                    raise InvalidInput("$options goes with $regex", field=where)
-                continue
-            make = OPERATORS.get(name)
-            if name == "$not":
-                checks.append(_negated(_compile_not(operand, where, compilation)))
-            elif make is None:
-                raise InvalidInput(f"unknown operator {name}", field=where)
-            else:
-                compilation.spend(where)
-                checks.append(make(operand, where, compilation, value))
-    if len(checks) == 1:
-        return checks[0]
-    return lambda found: all(check(found) for check in checks)
+        return every(
+            [
+                _compile_operator(name, operand, f"{field}.{name}", compilation, value)
+                for name, operand in value.items()
+                if name != "$options" or "$regex" not in value
+            ]
+        )
 
 
-def _compile_not(operand: object, field: str, compilation: Compilation) -> Check:
-    if not isinstance(operand, dict) or not operand or not all(key.startswith("$") for key in operand):
-        raise InvalidInput("an object of operators", field=field)
-    return compile_condition(operand, field, compilation)
+def _compile_operator(
+    name: str, operand: object, field: str, compilation: Compilation, around: Mapping[str, Any]
+) -> Check:
+    if name == "$not":
+        if not isinstance(operand, dict) or not operand or not all(str(key).startswith("$") for key in operand):
+            raise InvalidInput("an object of operators", field=field)
+        return negated(_compile_condition(operand, field, compilation))
+    if name == "$options":
+        raise InvalidInput("$options goes with $regex", field=field)
+    make = OPERATORS.get(name)
+    if make is None:
+        raise InvalidInput(f"unknown operator {name}", field=field)
+    compilation.spend(field)
+    return make(operand, field, compilation, around)
 
 
-def _negated(check: Check) -> Check:
-    return lambda found: not check(found)
+def _at(key: str, check: Check) -> Test:
+    """Apply ``check`` to what the path ``key`` leads to; one or two steps through objects are the usual case."""
+    path = parse_path(key)
+    one, many = check
+    first, second = path[0][0], path[-1][0]
+
+    def anywhere(document: Any) -> bool:
+        return many(reach(document, path))
+
+    def in_document(document: Any) -> bool:
+        return one(document.get(first, MISSING)) if type(document) is dict else anywhere(document)
+
+    def in_member(document: Any) -> bool:
+        inner = document.get(first) if type(document) is dict else None
+        return one(inner.get(second, MISSING)) if type(inner) is dict else anywhere(document)
+
+    return {1: in_document, 2: in_member}.get(len(path), anywhere)
 
 
-def _at(path: tuple[str, ...], check: Check) -> Predicate:
-    if len(path) == 2:  # the usual case: payload.something
-        first, second = path
+def _all_of(parts: list[Test]) -> Test:
+    if len(parts) == 1:
+        return parts[0]
 
-        def quick(document: Any) -> bool:
-            inner = document.get(first) if isinstance(document, dict) else None
-            if type(inner) is dict and second in inner:
-                return check([inner[second]])
-            return check(list(reach(document, path)))
+    def passes(document: Any) -> bool:
+        for part in parts:  # noqa: SIM110 - a generator costs more than most filters
+            if not part(document):
+                return False
+        return True
 
-        return quick
-    return lambda document: check(list(reach(document, path)))
-
-
-def _none_of(parts: list[Predicate]) -> Predicate:
-    return lambda document: not any(part(document) for part in parts)
+    return passes
 
 
-_LOGICAL: dict[str, Callable[[list[Predicate]], Predicate]] = {
-    "$and": lambda parts: lambda document: all(part(document) for part in parts),
-    "$or": lambda parts: lambda document: any(part(document) for part in parts),
-    "$nor": _none_of,
-}
+def _any_of(parts: list[Test]) -> Test:
+    def passes(document: Any) -> bool:
+        for part in parts:  # noqa: SIM110 - as above
+            if part(document):
+                return True
+        return False
+
+    return passes
+
+
+def _none_of(parts: list[Test]) -> Test:
+    some = _any_of(parts)
+    return lambda document: not some(document)
+
+
+_LOGICAL: dict[str, Callable[[list[Test]], Test]] = {"$and": _all_of, "$or": _any_of, "$nor": _none_of}

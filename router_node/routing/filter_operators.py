@@ -2,223 +2,153 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
+import math
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
-import re2
-
 from router_client.errors import InvalidInput
-from router_node.routing.filter_values import MISSING, TYPE_NAMES, Indexed, is_number, order, same
+from router_node.routing import filter_text
+from router_node.routing.filter_compilation import (
+    Check,
+    Compilation,
+    Make,
+    Test,
+    any_element,
+    any_value,
+    equals,
+    every,
+    has_operators,
+    negated,
+)
+from router_node.routing.filter_values import (
+    MISSING,
+    PYTHON_TYPES,
+    TYPE_CODES,
+    Indexed,
+    check_json,
+    hashed,
+    hashed_like,
+    is_number,
+    order,
+)
 
-MAX_DEPTH = 32
-MAX_LIST = 1000
-MAX_CONDITIONS = 500
-MAX_REGEX_CHARS = 1000
-MAX_REGEX_BYTES = 1 << 20
-
-_VERBOSE = re.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\s+|#[^\n]*", re.DOTALL)
-
-Check = Callable[[Sequence[Any]], bool]
-Test = Callable[[Any], bool]
-Make = Callable[[Any, str, "Compilation", Mapping[str, Any]], Check]
-
-
-class Compilation:
-    """One filter being compiled: how to compile the filters inside it, and what it may use of nesting and conditions.
-
-    Its methods raise InvalidInput naming the place where a bound was met.
-    """
-
-    def __init__(
-        self,
-        query: Callable[[Any, str, Compilation], Test],
-        condition: Callable[[Any, str, Compilation], Check],
-    ) -> None:
-        self.query = query
-        self.condition = condition
-        self._depth = 0
-        self._conditions = 0
-
-    @contextmanager
-    def deeper(self, field: str) -> Iterator[None]:
-        """Count one level of nesting."""
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", field=field)
-        yield
-        self._depth -= 1
-
-    def spend(self, field: str) -> None:
-        """Count one condition."""
-        self._conditions += 1
-        if self._conditions > MAX_CONDITIONS:
-            raise InvalidInput(f"more than {MAX_CONDITIONS} conditions in one filter", field=field)
-
-    def check_list(self, values: Sequence[object], field: str) -> None:
-        """Bound the length of a list."""
-        if len(values) > MAX_LIST:
-            raise InvalidInput(f"a list of at most {MAX_LIST}", field=field)
-
-
-def any_element(test: Test) -> Check:
-    """Check that a value, or an element of an array value, passes ``test``."""
-
-    def check(found: Sequence[Any]) -> bool:
-        for value in found:
-            if test(value):
-                return True
-            if type(value) is list and any(map(test, value)):
-                return True
-        return False
-
-    return check
-
-
-def equals(wanted: object) -> Test:
-    """Test for equality; null is equal to what is missing too."""
-    if wanted is None:
-        return lambda value: value is None or value is MISSING
-    if isinstance(wanted, str):
-        return lambda value: value == wanted
-    return lambda value: same(value, wanted)
+Compare = Callable[[Any, Any], bool]
 
 
 def _eq(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
+    check_json(operand, field)
     return any_element(equals(operand))
 
 
-def _ne(operand: Any, field: str, compilation: Compilation, around: Mapping[str, Any]) -> Check:
-    equal = _eq(operand, field, compilation, around)
-    return lambda found: not equal(found)
-
-
-def _compared(accept: Callable[[int], bool]) -> Make:
+def _compared(holds: Compare) -> Make:
     def make(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-        if isinstance(operand, (list, dict)):
-
-            def whole(found: Sequence[Any]) -> bool:
-                return any((by := order(value, operand)) is not None and accept(by) for value in found)
-
-            return whole
-
-        def test(value: Any) -> bool:
-            by = order(value, operand)
-            return by is not None and accept(by)
-
-        return any_element(test)
+        check_json(operand, field)
+        return any_element(_comparison(holds, operand))
 
     return make
 
 
-def _in(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-    if not isinstance(operand, list):
-        raise InvalidInput("a list of values", field=field)
-    compilation.check_list(operand, field)
-    for index, value in enumerate(operand):
-        if isinstance(value, dict) and any(key.startswith("$") for key in value):
-            raise InvalidInput("a value, not operators", field=f"{field}[{index}]")
-    texts = {value for value in operand if isinstance(value, str)}
-    tests = [equals(value) for value in operand if not isinstance(value, str)]
+def _comparison(holds: Compare, operand: Any) -> Test:
+    if type(operand) is str:
+        return lambda value: type(value) is str and holds(value, operand)
+    if type(operand) in (int, float):
+        return lambda value: (type(value) is int or type(value) is float) and holds(value, operand)
 
     def test(value: Any) -> bool:
-        return (type(value) is str and value in texts) or any(each(value) for each in tests)
+        by = order(value, operand)
+        return by is not None and holds(by, 0)
 
-    return any_element(test)
+    return test
 
 
-def _nin(operand: Any, field: str, compilation: Compilation, around: Mapping[str, Any]) -> Check:
-    within = _in(operand, field, compilation, around)
-    return lambda found: not within(found)
+def _in(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
+    for index, value in enumerate(compilation.values(operand, field)):
+        if has_operators(value):
+            raise InvalidInput("a value, not operators", field=f"{field}[{index}]")
+    wanted, key = frozenset(map(hashed, operand)), hashed_like(operand)
+    return any_element(lambda value: key(value) in wanted)
+
+
+def _opposite(make: Make) -> Make:
+    def make_opposite(operand: Any, field: str, compilation: Compilation, around: Mapping[str, Any]) -> Check:
+        return negated(make(operand, field, compilation, around))
+
+    return make_opposite
 
 
 def _exists(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-    wanted = bool(operand)
-    return lambda found: any(value is not MISSING for value in found) is wanted
-
-
-def _regex(operand: Any, field: str, compilation: Compilation, around: Mapping[str, Any]) -> Check:
-    if not isinstance(operand, str):
-        raise InvalidInput("a regular expression as text", field=field)
-    if len(operand) > MAX_REGEX_CHARS:
-        raise InvalidInput(f"at most {MAX_REGEX_CHARS} characters", field=field)
-    flags = around.get("$options", "")
-    if not isinstance(flags, str) or not set(flags) <= set("gimsux"):
-        raise InvalidInput("letters out of g, i, m, s, u and x", field=field.removesuffix("$regex") + "$options")
-    pattern = _without_comments(operand) if "x" in flags else operand
-    options = re2.Options()
-    options.max_mem = MAX_REGEX_BYTES
-    options.log_errors = False
-    prefix = "".join(sorted(set(flags) & set("ims")))
-    try:
-        search = re2.compile(f"(?{prefix}){pattern}" if prefix else pattern, options).search
-    except re2.error as error:
-        raise InvalidInput(f"not a regular expression that RE2 takes: {error}", field=field) from error
-    return any_element(lambda value: isinstance(value, str) and search(value) is not None)
-
-
-def _without_comments(pattern: str) -> str:
-    """Take out what the option x ignores, which RE2 does not know: white space and comments outside classes."""
-    return _VERBOSE.sub(lambda match: match[1] or "", pattern)
+    there = any_value(lambda value: value is not MISSING)
+    # As in MongoDB, only false, 0 and null mean no.
+    return there if operand or isinstance(operand, (str, list, dict)) else negated(there)
 
 
 def _all(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-    if not isinstance(operand, list):
-        raise InvalidInput("a list of values", field=field)
-    compilation.check_list(operand, field)
-    nested = [isinstance(v, dict) and any(key.startswith("$") for key in v) for v in operand]
+    values = compilation.values(operand, field)
+    nested = [has_operators(value) for value in values]
     if any(nested):
-        for index, value in enumerate(operand):
+        for index, value in enumerate(values):
             if not nested[index] or set(value) != {"$elemMatch"}:
                 raise InvalidInput("either values only, or $elemMatch only", field=f"{field}[{index}]")
-        checks = [
-            _elem_match(v["$elemMatch"], f"{field}[{i}].$elemMatch", compilation, {}) for i, v in enumerate(operand)
-        ]
-    else:
-        checks = [any_element(equals(value)) for value in operand]
-    return lambda found: bool(checks) and all(check(found) for check in checks)
+        return every([compilation.condition(value, f"{field}[{i}]", compilation) for i, value in enumerate(values)])
+    wanted, key = frozenset(map(hashed, values)), hashed_like(values)
+
+    def many(found: Sequence[Any]) -> bool:
+        return bool(wanted) and wanted.issubset(map(key, _with_elements(found)))
+
+    return Check(lambda value: many((value,)), many)
+
+
+def _with_elements(found: Sequence[Any]) -> Iterator[Any]:
+    for value in found:
+        yield value
+        if type(value) is list:
+            yield from value
 
 
 def _elem_match(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
     if not isinstance(operand, dict):
         raise InvalidInput("a filter or operators for one element", field=field)
-    compilation.spend(field)
-    operators = [key for key in operand if key.startswith("$") and key not in ("$and", "$or", "$nor")]
-    if operators:
-        if len(operators) != len(operand):
-            raise InvalidInput("operators and a filter do not mix here", field=field)
-        condition = compilation.condition(operand, field, compilation)
-
-        def test(element: Any) -> bool:
-            return condition([Indexed(element) if isinstance(element, list) else element])
-    else:
+    operators = [key for key in operand if str(key).startswith("$") and key not in ("$and", "$or", "$nor")]
+    if not operators:
         query = compilation.query(operand, field, compilation)
+        return any_value(
+            lambda value: (
+                isinstance(value, list)
+                and any(query(_as_object(each)) for each in value if isinstance(each, (dict, list)))
+            )
+        )
+    if len(operators) != len(operand):
+        raise InvalidInput("operators and a filter do not mix here", field=field)
+    one = compilation.condition(operand, field, compilation).one
+    return any_value(lambda value: isinstance(value, list) and any(one(_as_one(each)) for each in value))
 
-        def test(element: Any) -> bool:
-            if isinstance(element, list):
-                return query({str(index): value for index, value in enumerate(element)})
-            return isinstance(element, dict) and query(element)
 
-    return lambda found: any(isinstance(value, list) and any(map(test, value)) for value in found)
+def _as_one(element: Any) -> Any:
+    return Indexed(element) if isinstance(element, list) else element
+
+
+def _as_object(element: Any) -> Any:
+    if isinstance(element, list):
+        return {str(index): value for index, value in enumerate(element)}
+    return element
 
 
 def _size(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-    if not is_number(operand) or operand != int(operand) or operand < 0:
+    if not _is_finite(operand) or operand != int(operand) or operand < 0:
         raise InvalidInput("a whole number", field=field)
-    return lambda found: any(isinstance(value, list) and len(value) == operand for value in found)
+    return any_value(lambda value: isinstance(value, list) and len(value) == operand)
 
 
 def _mod(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-    if not isinstance(operand, list) or len(operand) != 2 or not all(is_number(n) for n in operand):
+    if not isinstance(operand, list) or len(operand) != 2 or not all(map(_is_finite, operand)):
         raise InvalidInput("a list of two numbers, [divisor, remainder]", field=field)
     divisor, remainder = int(operand[0]), int(operand[1])
     if divisor == 0:
         raise InvalidInput("the divisor may not be 0", field=f"{field}[0]")
 
     def test(value: Any) -> bool:
-        if not is_number(value):
+        if not _is_finite(value):
             return False
         whole = int(value)
         return bool((abs(whole) % abs(divisor)) * (1 if whole >= 0 else -1) == remainder)
@@ -226,60 +156,50 @@ def _mod(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any
     return any_element(test)
 
 
+def _is_finite(value: Any) -> bool:
+    return is_number(value) and (type(value) is int or math.isfinite(value))
+
+
 def _type(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-    codes = {code: name for name, (code, _) in TYPE_NAMES.items() if code is not None}
-    tests = []
-    for wanted in operand if isinstance(operand, list) else [operand]:
+    codes = {code: name for name, code in TYPE_CODES.items() if code is not None}
+    names = set()
+    for wanted in compilation.values(operand, field) if isinstance(operand, list) else [operand]:
         name = codes.get(wanted) if type(wanted) is int else wanted
-        if not isinstance(name, str) or name not in TYPE_NAMES:
-            raise InvalidInput("a JSON type: " + ", ".join(TYPE_NAMES), field=field)
-        tests.append(TYPE_NAMES[name][1])
-    return any_element(lambda value: any(test(value) for test in tests))
-
-
-def _text(name: str, holds: Callable[[str, str], bool]) -> Make:
-    def make(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-        if not isinstance(operand, str):
-            raise InvalidInput(f"the {name} as text", field=field)
-        return any_element(lambda value: isinstance(value, str) and holds(value, operand))
-
-    return make
-
-
-def _cidr(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
-    if not isinstance(operand, str):
-        raise InvalidInput("a network as text", field=field)
-    try:
-        network = ipaddress.ip_network(operand, strict=False)
-    except ValueError as error:
-        raise InvalidInput("a network such as 10.0.0.0/8 or fd00::/8", field=field) from error
+        if not isinstance(name, str) or name not in TYPE_CODES:
+            raise InvalidInput("a type: " + ", ".join(TYPE_CODES), field=field)
+        names.add(name)
+    if not names:
+        raise InvalidInput("at least one type", field=field)
+    kinds = frozenset(kind for name in names for kind in PYTHON_TYPES.get(name, ()))
+    whole = int in kinds or names >= {"int", "long"}
+    narrow, wide = "int" in names, "long" in names
 
     def test(value: Any) -> bool:
-        try:
-            return isinstance(value, str) and ipaddress.ip_address(value) in network
-        except ValueError:
-            return False
+        kind = type(value)
+        if kind is int and not whole:
+            return narrow if -(2**31) <= value < 2**31 else wide
+        return kind in kinds or kind is int
 
     return any_element(test)
 
 
 OPERATORS: dict[str, Make] = {
     "$eq": _eq,
-    "$ne": _ne,
-    "$gt": _compared(lambda by: by > 0),
-    "$gte": _compared(lambda by: by >= 0),
-    "$lt": _compared(lambda by: by < 0),
-    "$lte": _compared(lambda by: by <= 0),
+    "$ne": _opposite(_eq),
+    "$gt": _compared(operator.gt),
+    "$gte": _compared(operator.ge),
+    "$lt": _compared(operator.lt),
+    "$lte": _compared(operator.le),
     "$in": _in,
-    "$nin": _nin,
+    "$nin": _opposite(_in),
     "$exists": _exists,
-    "$regex": _regex,
+    "$regex": filter_text.regex,
     "$all": _all,
     "$elemMatch": _elem_match,
     "$size": _size,
     "$mod": _mod,
     "$type": _type,
-    "$prefix": _text("prefix", str.startswith),
-    "$suffix": _text("suffix", str.endswith),
-    "$cidr": _cidr,
+    "$prefix": filter_text.prefix,
+    "$suffix": filter_text.suffix,
+    "$cidr": filter_text.cidr,
 }

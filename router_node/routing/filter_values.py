@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Hashable, Sequence
+from itertools import chain
 from typing import Any, Final
+
+from router_client.errors import InvalidInput
+
+MAX_DEPTH = 32
 
 
 class _Missing:
@@ -15,49 +21,79 @@ class _Missing:
 
 MISSING: Final = _Missing()
 
-Path = tuple[str, ...]
-
-TYPE_NAMES: Final[dict[str, tuple[int | None, Callable[[Any], bool]]]] = {
-    "double": (1, lambda v: isinstance(v, float)),
-    "string": (2, lambda v: isinstance(v, str)),
-    "object": (3, lambda v: isinstance(v, dict)),
-    "array": (4, lambda v: isinstance(v, list)),
-    "bool": (8, lambda v: isinstance(v, bool)),
-    "null": (10, lambda v: v is None),
-    "int": (16, lambda v: type(v) is int and -(2**31) <= v < 2**31),
-    "long": (18, lambda v: type(v) is int and not -(2**31) <= v < 2**31),
-    "number": (None, lambda v: is_number(v)),
-}
-TYPE_NAMES.update(
-    # Types that MongoDB's filters may name and JSON does not have: known, and never met.
-    {
-        name: (code, lambda v: False)
-        for name, code in {
-            "minKey": -1,
-            "binData": 5,
-            "undefined": 6,
-            "objectId": 7,
-            "date": 9,
-            "regex": 11,
-            "dbPointer": 12,
-            "javascript": 13,
-            "symbol": 14,
-            "javascriptWithScope": 15,
-            "timestamp": 17,
-            "decimal": 19,
-            "maxKey": 127,
-        }.items()
-    }
-)
+Step = tuple[str, int | None]  # a name, and the place in an array when the name can be one
+Path = tuple[Step, ...]
 
 
 class Indexed(list[Any]):
     """An array that was reached by its index in another: it counts as one value, not as its elements."""
 
 
+# MongoDB's types and their codes. Those that JSON does not have are known, and never met.
+TYPE_CODES: Final[dict[str, int | None]] = {
+    "double": 1,
+    "string": 2,
+    "object": 3,
+    "array": 4,
+    "binData": 5,
+    "undefined": 6,
+    "objectId": 7,
+    "bool": 8,
+    "date": 9,
+    "null": 10,
+    "regex": 11,
+    "dbPointer": 12,
+    "javascript": 13,
+    "symbol": 14,
+    "javascriptWithScope": 15,
+    "int": 16,
+    "timestamp": 17,
+    "long": 18,
+    "decimal": 19,
+    "minKey": -1,
+    "maxKey": 127,
+    "number": None,
+}
+
+# int and long are not here: they are one type in Python, told apart by whether 32 bits hold the value.
+PYTHON_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "double": (float,),
+    "string": (str,),
+    "object": (dict,),
+    "array": (list, Indexed),
+    "bool": (bool,),
+    "null": (type(None),),
+    "number": (int, float),
+}
+
+_PLAIN = frozenset({str, int, float})
+_TRUE, _FALSE, _OTHER = object(), object(), object()
+
+
 def is_number(value: object) -> bool:
     """Tell whether ``value`` is a JSON number; true and false are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_json(value: object, field: str) -> None:
+    """Refuse what no event could hold, and what nests deeper than ``MAX_DEPTH`` levels.
+
+    Raises InvalidInput naming ``field``.
+    """
+    stack: list[tuple[object, int]] = [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, dict) and all(isinstance(key, str) for key in item):
+            inside = list(item.values())
+        elif isinstance(item, list):
+            inside = item
+        elif item is None or isinstance(item, (bool, int, str)) or (isinstance(item, float) and math.isfinite(item)):
+            continue
+        else:
+            raise InvalidInput("not a JSON value", field=field)
+        if depth == MAX_DEPTH:
+            raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", field=field)
+        stack.extend((each, depth + 1) for each in inside)
 
 
 def same(left: object, right: object) -> bool:
@@ -75,6 +111,36 @@ def same(left: object, right: object) -> bool:
     return left is not MISSING and right is not MISSING and left == right
 
 
+def hashed(value: Any, levels: int = MAX_DEPTH) -> Hashable:
+    """Return a key that two values share exactly when they are the ``same``; what is missing has the key of null.
+
+    Values nested deeper than ``levels`` share a key that no value of a filter has.
+    """
+    if type(value) in _PLAIN:
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, bool):
+        return _TRUE if value else _FALSE
+    if value is None or value is MISSING:
+        return None
+    if levels == 0:
+        return _OTHER
+    if isinstance(value, dict):
+        return frozenset((name, hashed(each, levels - 1)) for name, each in value.items())
+    return tuple(hashed(each, levels - 1) for each in value)
+
+
+def hashed_like(wanted: Sequence[object]) -> Callable[[Any], Hashable]:
+    """Return a ``hashed`` for looking up among ``wanted``, which spares the arrays and objects no wanted one can be."""
+    sizes = {len(value) for value in wanted if isinstance(value, (list, dict))}
+
+    def key(value: Any) -> Hashable:
+        if type(value) in _PLAIN:
+            return value  # type: ignore[no-any-return]
+        return _OTHER if isinstance(value, (list, dict)) and len(value) not in sizes else hashed(value)
+
+    return key
+
+
 def order(left: object, right: object) -> int | None:
     """Return -1, 0 or 1 for two values of one comparable kind, None when they have no order between them."""
     if (is_number(left) and is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
@@ -84,44 +150,63 @@ def order(left: object, right: object) -> int | None:
     if right is None:
         return 0 if left is None or left is MISSING else None
     if isinstance(left, list) and isinstance(right, list):
-        for a, b in zip(left, right, strict=False):
-            by = order(a, b)
-            if by != 0:
-                return by
-        return (len(left) > len(right)) - (len(left) < len(right))
+        return _first_difference(left, right)
     if isinstance(left, dict) and isinstance(right, dict):
-        for a, b in zip(left.items(), right.items(), strict=False):
-            by = order(a[0], b[0]) or order(a[1], b[1])
-            if by != 0:
-                return by
-        return (len(left) > len(right)) - (len(left) < len(right))
+        return _first_difference([*chain(*left.items())], [*chain(*right.items())])
     return None
 
 
-def reach(document: Any, path: Path, at: int = 0) -> Iterator[Any]:
-    """Yield what ``path`` leads to: through objects by name, through arrays by index and into each object in them.
+def _first_difference(left: Sequence[object], right: Sequence[object]) -> int | None:
+    for a, b in zip(left, right, strict=False):
+        by = order(a, b)
+        if by != 0:
+            return by
+    return (len(left) > len(right)) - (len(left) < len(right))
 
-    A path that an object does not have, or that meets a scalar on the way, yields MISSING; an array that has neither
-    the index nor any object yields nothing.
+
+def parse_path(text: str) -> Path:
+    """Split a dotted path into its steps."""
+    return tuple((name, _index(name)) for name in text.split("."))
+
+
+def _index(name: str) -> int | None:
+    canonical = name.isascii() and name.isdecimal() and (name == "0" or name[0] != "0")
+    return int(name) if canonical and len(name) < 10 else None
+
+
+def reach(document: Any, path: Path) -> list[Any]:
+    """Return what ``path`` leads to: through objects by name, through arrays by index and into each object in them.
+
+    A path that an object does not have, or that meets a scalar on the way, leads to MISSING; an array that has neither
+    the index nor any object leads nowhere. The work is at most the size of the document times its depth.
     """
-    if at == len(path):
-        yield document
-        return
-    step = path[at]
-    if isinstance(document, Mapping):
-        if step in document:
-            yield from reach(document[step], path, at + 1)
-        else:
-            yield MISSING
-    elif isinstance(document, list):
-        if step.isdecimal() and len(step) < 10 and int(step) < len(document):
-            element = document[int(step)]
-            if at + 1 == len(path):
-                yield Indexed(element) if isinstance(element, list) else element
-            elif isinstance(element, (dict, list)):
-                yield from reach(element, path, at + 1)
-        for element in document:
-            if isinstance(element, dict):
-                yield from reach(element, path, at)
-    else:
-        yield MISSING
+    nodes = [document]
+    missing = False
+    for place, (name, index) in enumerate(path, 1):
+        if not nodes:
+            break
+        following: list[Any] = []
+        for node in nodes:
+            if isinstance(node, list):
+                if index is not None and index < len(node):
+                    _enter(node[index], place == len(path), following)
+                within = [element for element in node if isinstance(element, dict)]
+            elif isinstance(node, dict):
+                within = [node]
+            else:
+                within, missing = [], True
+            there = [element[name] for element in within if name in element]
+            missing = missing or len(there) < len(within)
+            following += there
+        if index is not None:
+            # An element may be met by its index and as one of all; met twice at every level it would double the work.
+            following = list({id(node): node for node in following}.values())
+        nodes = following
+    return [*nodes, MISSING] if missing else nodes
+
+
+def _enter(element: Any, arrived: bool, following: list[Any]) -> None:
+    if arrived:
+        following.append(Indexed(element) if isinstance(element, list) else element)
+    elif isinstance(element, (dict, list)):
+        following.append(element)
