@@ -19,7 +19,6 @@ from router_client.topics import check_topic
 MAX_EVENT_BYTES = 256 * 1024
 MAX_TEXT_BYTES = 512
 DEFAULT_PRIORITY = 5
-PRIORITIES = range(10)
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 # PostgreSQL text holds no NUL, and control characters in an id or key are always a mistake of the sender's.

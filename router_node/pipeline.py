@@ -192,7 +192,6 @@ class Pipeline:
             self._all_discarded.set()
 
     def _bury_unreadable(self, entry: Entry, position: Position, body: bytes, error: str) -> None:
-        letter = self._unreadable.letter(
-            entry.partition, position, entry.accepted_at(position), body, "unreadable", error
-        )
+        lane = LaneKey(entry.partition, ROUTER_LANE, entry.priority)
+        letter = self._unreadable.letter(lane, position, entry.accepted_at(position), body, "unreadable", error)
         self._unreadable.bury(entry, letter)

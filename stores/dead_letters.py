@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from partitioning.keys import Keys
-from router_client.errors import InvalidInput
+from stores.cursor import check_limit, not_a_cursor
 from stores.errors import StoreUnavailable
 from stores.ports import DeadLetter, DeadLetterPage
 
@@ -39,8 +39,7 @@ class RedisDeadLetters:
         cursor: str | None = None,
     ) -> DeadLetterPage:
         """See DeadLetters. At most ``SCANNED_AT_MOST`` letters are looked at for one page."""
-        if not 1 <= limit <= 1000:
-            raise InvalidInput("from 1 to 1000", field="limit")
+        check_limit(limit)
         partition, after = _read_cursor(cursor)
         letters: list[DeadLetter] = []
         scanned = 0
@@ -112,7 +111,7 @@ def _read_cursor(cursor: str | None) -> tuple[int, str]:
         return 0, _START
     place = _read_id(cursor)
     if place is None:
-        raise InvalidInput("not a cursor of this listing; use the next of the page before", field="cursor")
+        raise not_a_cursor()
     return place
 
 

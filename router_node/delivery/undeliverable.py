@@ -6,6 +6,7 @@ from typing import Protocol
 
 from router_node.clock import Clock
 from router_node.delivery.lane import Lane, Taken
+from router_node.delivery.letters import dead_letter
 from router_node.log.port import Entry, LaneKey, LaneStepped, Position
 from stores.ports import DeadLetter
 
@@ -33,7 +34,7 @@ class Undeliverable:
 
     def letter(
         self,
-        partition: int,
+        lane: LaneKey,
         position: Position,
         accepted_at_us: int,
         body: bytes,
@@ -43,19 +44,18 @@ class Undeliverable:
         event_id: str = "",
         topic: str = "",
     ) -> DeadLetter:
-        """Return a dead letter of the router's own lane."""
-        return DeadLetter(
-            id=f"{partition}-{position.generation}-{position.sequence}-{self._subscription}",
-            subscription=self._subscription,
-            partition=partition,
+        """Return a dead letter of one of the router's own lanes, given up at the first attempt."""
+        return dead_letter(
+            lane,
+            position,
+            accepted_at_us,
+            body,
             reason=reason,
             error=error,
             attempts=1,
-            accepted_at_us=accepted_at_us,
             dead_at_us=self._clock.log_us(),
             event_id=event_id,
             event_type=topic,
-            body=body,
         )
 
     def bury(self, entry: Entry, letter: DeadLetter) -> None:

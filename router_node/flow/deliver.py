@@ -18,6 +18,7 @@ from router_node.clock import Clock
 from router_node.contract import Consumer, Delivery, Settlement
 from router_node.delivery.holder import Holder, Holders
 from router_node.delivery.lane import Item, State
+from router_node.delivery.letters import dead_letter
 from router_node.delivery.priority_queue import Offer, PriorityQueue
 from router_node.delivery.retry import backoff_s
 from router_node.delivery.window import MEMORY_EVENTS, SPILL_AFTER_S, Upkeep, Window
@@ -305,19 +306,17 @@ class Dispatch:
 
     def _letter(self, item: Item, reason: str, error: str) -> DeadLetter:
         head = orjson.loads(item.body)
-        partition = item.lane.key.partition
-        return DeadLetter(
-            id=f"{partition}-{item.position.generation}-{item.position.sequence}-{self.spec.name}",
-            subscription=self.spec.name,
-            partition=partition,
+        return dead_letter(
+            item.lane.key,
+            item.position,
+            item.accepted_at_us,
+            item.body,
             reason=reason,
             error=error,
             attempts=item.attempts,
-            accepted_at_us=item.accepted_at_us,
             dead_at_us=self._clock.log_us(),
             event_id=head["id"],
             event_type=head["type"],
-            body=item.body,
         )
 
     def _absent(self, now: float) -> bool:

@@ -7,7 +7,7 @@ store knows events by (accepted_at, id), so writing one again changes nothing an
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,12 +16,12 @@ import structlog
 
 from router_client.errors import Overloaded
 from router_node.delivery.undeliverable import Undeliverable
+from router_node.log.insist import insist
 from router_node.log.port import (
     Entry,
     LaneKey,
     LaneLog,
     LaneStep,
-    LaneStepped,
     LogUnavailable,
     LostPartition,
     PartitionState,
@@ -156,12 +156,13 @@ class Persister:
 
     def _refused(self, held: Held, error: str) -> None:
         log.error("the store refuses an event; it goes to the dead letters", id=held.event.id, error=error)
-        self._undeliverable.bury(held.entry, self._letter(held.position, held.entry.partition, held.event, error))
+        lane = LaneKey(held.entry.partition, LANE, held.entry.priority)
+        self._undeliverable.bury(held.entry, self._letter(lane, held.position, held.event, error))
         self._release(held.entry)
 
-    def _letter(self, position: Position, partition: int, event: StoredEvent, error: str) -> DeadLetter:
+    def _letter(self, lane: LaneKey, position: Position, event: StoredEvent, error: str) -> DeadLetter:
         return self._undeliverable.letter(
-            partition,
+            lane,
             position,
             event.accepted_at_us,
             event.body,
@@ -172,27 +173,29 @@ class Persister:
         )
 
     async def _spill(self, batch: Sequence[Held]) -> None:
-        steps: dict[LaneKey, LaneStep] = {}
+        by_lane: dict[LaneKey, list[Held]] = defaultdict(list)
         for held in batch:
-            key = LaneKey(held.entry.partition, LANE, held.entry.priority)
-            step = steps.setdefault(key, LaneStep(key))
-            step.spill.append((held.position, held.event.accepted_at_us, held.event.body))
-        refused: set[LaneKey] = set()
-        for key, answer in zip(steps, await self._insist(list(steps.values())), strict=True):
+            by_lane[LaneKey(held.entry.partition, LANE, held.entry.priority)].append(held)
+        steps = [
+            LaneStep(key, spill=[(held.position, held.event.accepted_at_us, held.event.body) for held in part])
+            for key, part in by_lane.items()
+        ]
+        answers = await insist(
+            lambda: self._lanes.step(steps), first_pause_s=FIRST_PROBE_S, longest_pause_s=LONGEST_PROBE_S
+        )
+        kept: list[Held] = []
+        for (key, part), answer in zip(by_lane.items(), answers, strict=True):
+            if isinstance(answer, Overloaded):
+                kept += part
+                continue
             if isinstance(answer, LostPartition):
                 self._lost(key.partition)
-            elif isinstance(answer, Overloaded):
-                refused.add(key)
             else:
                 self._spilled[key] = answer.queued
-        self._behind.set()
-        kept: list[Held] = []
-        for held in batch:
-            if LaneKey(held.entry.partition, LANE, held.entry.priority) in refused:
-                kept.append(held)
-            else:
-                self.spilled += 1
+            self.spilled += len(part)
+            for held in part:
                 self._release(held.entry)
+        self._behind.set()
         if kept:
             log.warning("neither the store nor the log has room for events; trying again", events=len(kept))
             self._waiting.extendleft(reversed(kept))
@@ -267,18 +270,8 @@ class Persister:
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                 else:
                     log.error("the store refuses an event that was spilled", id=events[0].id, error=str(error))
-                    dead.append(self._letter(part[0].position, key.partition, events[0], str(error)))
+                    dead.append(self._letter(key, part[0].position, events[0], str(error)))
         return dead
-
-    async def _insist(self, steps: list[LaneStep]) -> list[LaneStepped | LostPartition | Overloaded]:
-        pause = FIRST_PROBE_S
-        while True:
-            try:
-                return await self._lanes.step(steps)
-            except LogUnavailable as error:
-                log.warning("the log does not answer; trying again", error=str(error))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PROBE_S)
 
 
 def _stored(accepted_at_us: int, event: Mapping[str, Any], body: bytes) -> StoredEvent:

@@ -16,7 +16,8 @@ import structlog
 from router_client.errors import Overloaded
 from router_node.delivery.lane import Lane, Taken
 from router_node.delivery.window import Window
-from router_node.log.port import Entry, IngestLog, LaneLog, LaneStepped, LogUnavailable, LostPartition
+from router_node.log.insist import insist
+from router_node.log.port import Entry, IngestLog, LaneLog, LaneStepped, LostPartition
 
 UNSETTLED_EVENTS = 8_000
 UNSETTLED_BYTES = 64 * 1024 * 1024
@@ -201,12 +202,4 @@ class Settler:
                     window.fetched(lane, at, spilled, FETCH_EVENTS)
 
     async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a call until the log answers: every one of them is safe to repeat."""
-        pause = PAUSE_S
-        while True:
-            try:
-                return await call()
-            except LogUnavailable as error:
-                log.warning("the log does not answer; trying again", error=str(error), pause_s=pause)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+        return await insist(call, first_pause_s=PAUSE_S, longest_pause_s=LONGEST_PAUSE_S)
