@@ -57,3 +57,15 @@ class Keys:
     def meta(self) -> str:
         """Hash: what was set once for the cluster (partitions)."""
         return f"er:{self.cluster}:meta"
+
+    def nodes(self) -> str:
+        """Hash: node id -> when it was last heard of, its incarnation and what it told; "drain <id>" -> asked when."""
+        return f"er:{self.cluster}:nodes"
+
+    def channel(self, node: str) -> str:
+        """Pub/sub channel of messages for one node."""
+        return f"er:{self.cluster}:node:{node}"
+
+    def notices(self) -> str:
+        """Pub/sub channel of what all nodes should hear."""
+        return f"er:{self.cluster}:notices"

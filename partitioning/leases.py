@@ -6,53 +6,68 @@ the same atomic step, so a node that was paused beyond its lease and wakes up ca
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from importlib.resources import files
+from typing import Any
 
-from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from partitioning.errors import RedisUnavailable
 from partitioning.keys import Keys
+from partitioning.redis_commands import Command, Commands, Script
+
+ACQUIRE = Script.load("partitioning", "acquire")
+RENEW = Script.load("partitioning", "renew")
+RELEASE = Script.load("partitioning", "release")
+LEASE_SCRIPTS = (ACQUIRE, RENEW, RELEASE)
 
 
 class Leases:
     """Takes, prolongs and gives back the leases of one node. Time is Redis's own; no node's clock is trusted.
 
-    All methods raise redis-py's errors when Redis is away; what was changed by then is found out by the next call.
+    All methods raise RedisUnavailable when Redis is away; what was changed by then is found out by the next call.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, node_id: str, lease_ms: int = 3000) -> None:
-        self._redis = redis
+    def __init__(self, commands: Commands, keys: Keys, node_id: str, lease_ms: int = 3000) -> None:
+        self._commands = commands
         self._keys = keys
         self._node_id = node_id
         self._lease_ms = lease_ms
-        self._acquire = redis.register_script(_source("acquire"))
-        self._renew = redis.register_script(_source("renew"))
-        self._release = redis.register_script(_source("release"))
 
     async def acquire(self, partitions: Collection[int]) -> dict[int, str]:
         """Return our tokens for those partitions whose lease was free."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for partition in partitions:
-                keys = [self._keys.lease(partition), self._keys.epoch(partition)]
-                await self._acquire(keys=keys, args=[self._node_id, self._lease_ms], client=pipe)
-            answers = await pipe.execute()
-        return {p: _text(token) for p, (taken, token) in zip(partitions, answers, strict=True) if taken}
+        answers = await self._run(
+            [
+                ACQUIRE.call([self._keys.lease(p), self._keys.epoch(p)], self._node_id, self._lease_ms)
+                for p in partitions
+            ]
+        )
+        return {p: token.decode() for p, (taken, token) in zip(partitions, answers, strict=True) if taken}
 
     async def renew(self, tokens: Mapping[int, str]) -> set[int]:
         """Prolong, and return the partitions whose lease is no longer ours."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for partition, token in tokens.items():
-                await self._renew(keys=[self._keys.lease(partition)], args=[token, self._lease_ms], client=pipe)
-            answers = await pipe.execute()
+        answers = await self._run([RENEW.call([self._keys.lease(p)], t, self._lease_ms) for p, t in tokens.items()])
         return {p for p, held in zip(tokens, answers, strict=True) if not held}
 
     async def release(self, tokens: Mapping[int, str]) -> None:
         """Give leases back, so that the next owner can start at once."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for partition, token in tokens.items():
-                await self._release(keys=[self._keys.lease(partition)], args=[token], client=pipe)
-            await pipe.execute()
+        await self._run([RELEASE.call([self._keys.lease(p)], token) for p, token in tokens.items()])
+
+    async def tokens(self, partitions: Collection[int]) -> dict[int, str]:
+        """Return the token in force of each partition that somebody owns."""
+        answers = await self._run([("GET", self._keys.lease(p)) for p in partitions])
+        return {p: token.decode() for p, token in zip(partitions, answers, strict=True) if token}
+
+    async def holders(self, partitions: Collection[int]) -> dict[int, str]:
+        """Return the node that owns each partition that somebody owns."""
+        return {p: holder_of(token) for p, token in (await self.tokens(partitions)).items()}
+
+    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+        answers = await self._commands.run(commands)
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise RedisUnavailable(f"Redis refused a lease: {answer}") from answer
+        return answers
 
 
 @lru_cache(maxsize=4096)
@@ -61,9 +76,6 @@ def epoch_of(token: str) -> int:
     return int(token.rpartition(" ")[2])
 
 
-def _source(name: str) -> str:
-    return (files("partitioning") / "lua" / f"{name}.lua").read_text()
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def holder_of(token: str) -> str:
+    """Return the node in a fencing token."""
+    return token.rpartition(" ")[0]

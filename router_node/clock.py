@@ -24,10 +24,18 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock; ``offset_us`` is added to it to get the log's time, which is Redis's, not ours."""
+    """The machine's monotonic clock, and the log's time: the machine's own until :meth:`set_log_us` tells it better.
 
-    def __init__(self, offset_us: int = 0) -> None:
-        self.offset_us = offset_us
+    Between two tellings the log's time goes on by the monotonic clock, so that a wall clock that is wrong, or set
+    while the node runs, changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.set_log_us(time.time_ns() // 1000)
+
+    def set_log_us(self, now_us: int) -> None:
+        """Learn the log's time."""
+        self._offset_us = now_us - time.monotonic_ns() // 1000
 
     def monotonic(self) -> float:
         """See Clock."""
@@ -35,7 +43,7 @@ class SystemClock:
 
     def log_us(self) -> int:
         """See Clock."""
-        return time.time_ns() // 1000 + self.offset_us
+        return time.monotonic_ns() // 1000 + self._offset_us
 
     def random(self) -> float:
         """See Clock."""

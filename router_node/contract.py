@@ -100,8 +100,11 @@ class Engine(Protocol):
         """Attach a consumer to an existing subscription. Raises NotFound."""
         ...
 
-    def settle(self, name: str, settlement: Settlement) -> list[str]:
-        """Settle deliveries of a subscription whoever holds them (pull). Raises NotFound; returns unknown ids."""
+    async def settle(self, name: str, settlement: Settlement) -> list[str]:
+        """Settle deliveries of a subscription whoever holds them (pull); returns unknown ids.
+
+        Raises NotFound, and Unavailable when the node that delivered them does not answer.
+        """
         ...
 
 
@@ -116,8 +119,11 @@ class SubscriptionDesk(Protocol):
         """Delete. Raises NotFound, and Conflict while it has a backlog that is not to be discarded."""
         ...
 
-    def subscriptions(self) -> list[dict[str, Any]]:
-        """Return every subscription's spec with its ``backlog``, ``in_flight`` and ``consumers``."""
+    async def subscriptions(self) -> list[dict[str, Any]]:
+        """Return every subscription's spec with its ``backlog``, ``in_flight`` and ``consumers`` in the whole cluster.
+
+        Raises Unavailable when a node does not tell its part.
+        """
         ...
 
 
@@ -160,10 +166,48 @@ class HealthDesk(Protocol):
         """Return {"transport"|"persistence"|"queue"|"workers": {"ok": bool, "detail": str}} for /readyz."""
         ...
 
+
+class ClusterDesk(Protocol):
+    """Nodes and partitions, to operators. All methods raise Unavailable when the cluster's state cannot be read."""
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """Return {"node", "address", "version", "started_at", "seen_s", "state": live | draining | gone, "partitions",
+        "consumers", "unsettled", "load" (events routed per second)} of each node.
+        """
+        ...
+
+    async def drain(self, node: str, *, undo: bool) -> None:
+        """Have a node hand its partitions to the others and take none, or, with ``undo``, take part again.
+
+        Raises NotFound.
+        """
+        ...
+
     async def partitions(self) -> list[dict[str, Any]]:
-        """Return {"partition", "owner", "epoch", "backlog": {"9": n, ...}, "lag_s"} of each partition."""
+        """Return what there is to know of each partition.
+
+        "owner", "epoch" and "since" say who owns it, "placed" who should, "backlog" {"9": n, ...} the record batches
+        waiting at each priority, "spilled" the events in lanes' queues, "lag_s" the age of the oldest batch.
+        """
+        ...
+
+    async def growth(self) -> dict[str, Any] | None:
+        """Return {"from", "to", "sealed", "passed", "partitions", "lanes_waiting"}, None when nothing grows."""
+        ...
+
+    async def grow(self, to: int) -> dict[str, Any]:
+        """Begin to grow to ``to`` partitions, or go on; returns :meth:`growth`.
+
+        Raises InvalidInput for a number that is not larger or too large, Conflict while another growth is under way.
+        """
+        ...
+
+    async def rebalance(self) -> int:
+        """Have every node look at its placement now; returns how many partitions are not where they should be."""
         ...
 
 
 class Management(SubscriptionDesk, EventDesk, LetterDesk, HealthDesk, Protocol):
     """All that operators ask of a node."""
+
+    cluster: ClusterDesk

@@ -9,22 +9,29 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from partitioning.errors import RedisUnavailable
 from partitioning.keys import Keys
-from partitioning.leases import Leases
-from router_client.errors import ClosedError, Conflict, EventRouterError
+from partitioning.leases import LEASE_SCRIPTS, Leases
+from partitioning.membership import HEARTBEAT, Membership
+from partitioning.redis_commands import Commands
+from partitioning.redis_connect import connect
+from router_client.errors import ClosedError, Conflict, EventRouterError, Unavailable
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
 from router_node.clock import SystemClock
-from router_node.cluster.ownership import Ownership
+from router_node.cluster.cluster import Cluster
+from router_node.cluster.form import form_cluster
+from router_node.cluster.ownership import Ownership, SoleOwner
+from router_node.cluster.peer_link import PeerLink
+from router_node.cluster.subscription_sync import RAISE_VERSION
 from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Published, Settlement
 from router_node.edges.server import serve
+from router_node.flow.deliver import Right
 from router_node.log.memory import MemoryLog
-from router_node.log.pipeline import RedisPipeline
 from router_node.log.port import IngestLog, LaneLog
+from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import STEP, RedisLanes
 from router_node.log.redis_streams import APPEND, SETTLE, RedisStreams
 from router_node.operations import Operations
@@ -39,7 +46,7 @@ from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
 START_S = 60.0
-REDIS_S = 5.0
+SCRIPTS = (APPEND, SETTLE, STEP, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS)
 
 T = TypeVar("T")
 
@@ -47,13 +54,21 @@ log = structlog.get_logger(__name__)
 
 
 class Node:
-    """A running node: the engine for its edges, and its management."""
+    """A running node: the engine for its edges, and its management. ``cluster`` is None when it is embedded."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, operations: Operations, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        operations: Operations,
+        metrics: Metrics,
+        cluster: Cluster | None = None,
+    ) -> None:
         self.settings = settings
         self.pipeline = pipeline
         self.management = operations
         self.metrics = metrics
+        self.cluster = cluster
 
     @property
     def engine(self) -> Node:
@@ -62,29 +77,48 @@ class Node:
 
     async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
         """See Engine."""
+        self._check_reachable()
         return await self.pipeline.publisher.publish(objects, ack=ack)
 
     async def publish_events(
         self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted"
     ) -> list[Published | EventRouterError]:
         """See Engine."""
+        self._check_reachable()
         return await self.pipeline.publisher.publish_events(events, ack=ack)
 
     async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
         """See Engine."""
         registry = self.pipeline.registry
+        if not spec.durable and self.cluster is not None:
+            return await self.cluster.open(spec, consumer, credit)
         if not spec.durable and spec.name in registry and not registry.get(spec.name).spec.durable:
             raise Conflict(f"an ephemeral subscription named {spec.name} is open already", field="name")
         await self.management.put(spec)
-        return registry.get(spec.name).attach(consumer, credit)
+        return self.attach(spec.name, consumer, credit)
 
     def attach(self, name: str, consumer: Consumer, credit: int) -> Attachment:
         """See Engine."""
+        if self.cluster is not None:
+            return self.cluster.attachments.attach(name, consumer, credit)
         return self.pipeline.registry.get(name).attach(consumer, credit)
 
-    def settle(self, name: str, settlement: Settlement) -> list[str]:
+    async def settle(self, name: str, settlement: Settlement) -> list[str]:
         """See Engine."""
+        if self.cluster is not None:
+            return await self.cluster.settle(name, settlement)
         return self.pipeline.registry.get(name).settle(settlement)
+
+    async def leave(self) -> None:
+        """Hand this node's partitions to the others, while its clients are still served."""
+        if self.cluster is not None:
+            await self.cluster.leave()
+
+    def _check_reachable(self) -> None:
+        if self.cluster is not None and self.cluster.presence.cut_off:
+            raise Unavailable(
+                f"this node has had no answer from Redis for {self.cluster.presence.silent_s:.1f} s; publish to another"
+            )
 
 
 @asynccontextmanager
@@ -102,11 +136,20 @@ async def embedded(
 async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
     """Run a node with its edges until ``stop`` is set; ``ready`` is told the address once it serves.
 
-    Raises StoreUnavailable or redis errors when what it needs cannot be reached within a minute of starting.
+    Raises StoreUnavailable or RedisUnavailable when what it needs cannot be reached within a minute of starting.
     """
     async with _running(settings) as node:
         host, port = settings.address
-        await serve(node, node.management, settings, node.metrics.text, stop, ready, host=host, port=port)
+        async with asyncio.TaskGroup() as tasks:
+            leaving = tasks.create_task(_leave_when(stop, node), name="leave")
+            await serve(node, node.management, settings, node.metrics.text, stop, ready, host=host, port=port)
+            if not stop.is_set():
+                leaving.cancel()
+
+
+async def _leave_when(stop: asyncio.Event, node: Node) -> None:
+    await stop.wait()
+    await node.leave()
 
 
 @asynccontextmanager
@@ -138,10 +181,7 @@ async def _memory_node(settings: Settings, database: Database) -> AsyncIterator[
     letters = database.dead_letters
     memory = MemoryLog(letters, backlog_limit=settings.backlog_limit, dedup_window_s=settings.dedup_window_s)
     partitions = min(settings.partitions, EMBEDDED_PARTITIONS)
-    started = time.time_ns() // 1_000_000  # as an epoch: delivery ids of an earlier run must not fit this one's
-    node = _assemble(
-        settings, partitions, memory, memory, database, letters, SystemClock(), lambda _: started, lambda _: None
-    )
+    node = _assemble(settings, partitions, memory, memory, database, letters, SystemClock(), SoleOwner())
     await node.management.load_subscriptions()
     for partition in range(partitions):
         await node.pipeline.own(partition)
@@ -153,38 +193,36 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
     assert settings.redis_url is not None  # noqa: S101 - told apart by the caller
     keys = Keys(settings.cluster)
     async with AsyncExitStack() as stack:
-        redis = Redis.from_url(settings.redis_url, socket_timeout=None, socket_connect_timeout=REDIS_S, protocol=2)
-        stack.push_async_callback(redis.aclose)
-        partitions = await _insist(lambda: _agreed_partitions(redis, keys, settings.partitions), "Redis")
-        pipe = RedisPipeline(settings.redis_url, [APPEND, SETTLE, STEP])
-        stack.push_async_callback(pipe.close)
+        commands = connect(settings.redis_url, SCRIPTS)
+        stack.push_async_callback(commands.close)
+        partitions = await _insist(lambda: _agreed_partitions(commands, keys, settings.partitions), "Redis")
+        calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         streams = RedisStreams(
-            pipe, keys, tokens, backlog_limit=settings.backlog_limit, dedup_window_s=settings.dedup_window_s
+            calls, keys, tokens, backlog_limit=settings.backlog_limit, dedup_window_s=settings.dedup_window_s
         )
-        clock = SystemClock(await streams.now_us() - time.time_ns() // 1000)
-        letters = RedisDeadLetters(redis, keys, partitions)
-        leases = Leases(redis, keys, settings.node_id, settings.lease_ms)
-        ownership = Ownership(leases, partitions, settings.lease_ms, tokens)
+        clock = SystemClock()
+        clock.set_log_us(await streams.now_us())
+        membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
+        link = PeerLink(commands, keys, settings.node_id, membership.incarnation)
+        leases = Leases(commands, keys, settings.node_id, settings.lease_ms)
+        ownership = Ownership(leases, settings.lease_ms, tokens, lambda _: link.notify("members"))
         node = _assemble(
             settings,
             partitions,
             streams,
-            RedisLanes(pipe, keys, tokens),
+            RedisLanes(calls, keys, tokens),
             database,
-            letters,
+            RedisDeadLetters(commands, keys, lambda: node.pipeline.partitions),
             clock,
-            ownership.epoch,
-            ownership.lost,
+            ownership,
+            lost=ownership.lost,
+            foreign=lambda name: node.cluster is not None and node.cluster.lives(name),
         )
-
-        async def own(taken: Sequence[int]) -> None:
-            # The subscriptions may have changed at the node that had the partitions before.
-            await node.management.load_subscriptions()
-            for partition in taken:
-                await node.pipeline.own(partition)
-
-        async with ownership.held(own, node.pipeline.disown):
+        node.cluster = form_cluster(
+            settings, commands, keys, clock, node.pipeline, node.management, membership, link, leases, ownership
+        )
+        async with node.cluster.joined():
             yield node
 
 
@@ -196,8 +234,10 @@ def _assemble(
     database: Database,
     letters: DeadLetters,
     clock: SystemClock,
-    epoch: Callable[[int], int],
-    lost: Callable[[int], None],
+    right: Right,
+    *,
+    lost: Callable[[int], None] = lambda _: None,
+    foreign: Callable[[str], bool] = lambda _: False,
 ) -> Node:
     pipeline = Pipeline(
         partitions=partitions,
@@ -205,19 +245,20 @@ def _assemble(
         lanes=lanes,
         store=database.events,
         clock=clock,
-        epoch=epoch,
+        right=right,
         lost=lost,
+        foreign=foreign,
         global_filters=[compile_filter(spec) for spec in settings.global_filters],
         max_event_bytes=settings.max_event_bytes,
     )
-    operations = Operations(pipeline, ingest, lanes, database, letters, settings.node_id, epoch)
+    operations = Operations(pipeline, ingest, lanes, database, letters, settings.node_id, right.epoch)
     return Node(settings, pipeline, operations, Metrics(pipeline))
 
 
-async def _agreed_partitions(redis: Redis, keys: Keys, wanted: int) -> int:
+async def _agreed_partitions(commands: Commands, keys: Keys, wanted: int) -> int:
     """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
-    await redis.hsetnx(keys.meta(), "partitions", str(wanted))
-    return int(await redis.hget(keys.meta(), "partitions") or wanted)
+    await commands.one(("HSETNX", keys.meta(), "partitions", str(wanted)))
+    return int(await commands.one(("HGET", keys.meta(), "partitions")) or wanted)
 
 
 async def _insist(call: Callable[[], Awaitable[T]], what: str) -> T:
@@ -227,7 +268,7 @@ async def _insist(call: Callable[[], Awaitable[T]], what: str) -> T:
     while True:
         try:
             return await call()
-        except (StoreUnavailable, RedisError, OSError) as error:
+        except (StoreUnavailable, RedisUnavailable, OSError) as error:
             if time.monotonic() + pause > give_up_at:
                 raise
             log.warning("waiting for what the node needs", what=what, error=str(error))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any, Protocol, TypeVar
 
 import orjson
 import structlog
 
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
+from router_node.cluster.scopes import public_name
+from router_node.contract import ClusterDesk
+from router_node.embedded_desk import EmbeddedDesk
 from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition
 from router_node.pipeline import Pipeline
@@ -26,8 +30,47 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+class Others(Protocol):
+    """The other nodes of the cluster, as operations need them."""
+
+    async def changed(self) -> None:
+        """The stored subscriptions changed: return when every live node has taken that up. Raises Unavailable."""
+        ...
+
+    async def subscriptions(self) -> list[dict[str, Any]]:
+        """Return what other nodes tell of their subscriptions. Raises Unavailable."""
+        ...
+
+    async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
+        """Have letters of other nodes' partitions delivered again: the ids left for this node, how many were done."""
+        ...
+
+    def fault(self) -> str | None:
+        """Say why this node is not to be sent work, None when it is."""
+        ...
+
+
+class Alone:
+    """No other nodes: an embedded one."""
+
+    async def changed(self) -> None:
+        """See Others."""
+
+    async def subscriptions(self) -> list[dict[str, Any]]:
+        """See Others."""
+        return []
+
+    async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
+        """See Others."""
+        return list(letter_ids), 0
+
+    def fault(self) -> str | None:
+        """See Others."""
+        return None
+
+
 class Operations:
-    """Subscriptions, stored events, dead letters and health of a running node."""
+    """Subscriptions, stored events, dead letters and health of a running node; ``others`` is set once it has some."""
 
     def __init__(
         self,
@@ -44,9 +87,9 @@ class Operations:
         self._lanes = lanes
         self._database = database
         self._letters = dead_letters
-        self._node_id = node_id
-        self._epoch = epoch
         self._being_put: Counter[str] = Counter()
+        self.others: Others = Alone()
+        self.cluster: ClusterDesk = EmbeddedDesk(pipeline, ingest, node_id, epoch)
 
     async def load_subscriptions(self) -> None:
         """Take up the durable subscriptions of the store, and forget those that are gone from it.
@@ -89,6 +132,7 @@ class Operations:
                 raise
             finally:
                 self._being_put -= Counter([spec.name])
+            await self.others.changed()
         return created
 
     async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
@@ -100,8 +144,8 @@ class Operations:
 
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """See Management."""
-        dispatch = self._pipeline.registry.get(name)
-        backlog = dispatch.window.backlog
+        self._pipeline.registry.get(name)
+        backlog = sum(each["backlog"] for each in await self.subscriptions() if each["name"] == name)
         if backlog and not discard_backlog:
             raise Conflict(f"{name} has a backlog of {backlog} events; add ?backlog=discard to lose them", field="name")
         await self._stored(self._database.subscriptions.remove(name))
@@ -111,17 +155,28 @@ class Operations:
                 await self._pipeline.all_discarded()
         except TimeoutError as error:
             raise Unavailable(f"{name} is deleted; the log is slow to drop its backlog and goes on with it") from error
+        await self.others.changed()
 
-    def subscriptions(self) -> list[dict[str, Any]]:
+    async def subscriptions(self) -> list[dict[str, Any]]:
         """See Management."""
+        found = {each["name"]: each for each in self.subscriptions_here()}
+        for other in await self.others.subscriptions():
+            mine = found.setdefault(other["name"], other)
+            if mine is not other:
+                for count in ("backlog", "in_flight", "consumers"):
+                    mine[count] += other[count]
+        return sorted(({**each, "name": public_name(each["name"])} for each in found.values()), key=itemgetter("name"))
+
+    def subscriptions_here(self) -> list[dict[str, Any]]:
+        """Return each subscription with what this node holds of it; consumers are counted where they are connected."""
         return [
             {
                 **dispatch.spec.to_object(),
                 "backlog": dispatch.window.backlog,
                 "in_flight": len(dispatch.in_flight),
-                "consumers": len(dispatch.holders),
+                "consumers": dispatch.holders.near,
             }
-            for dispatch in sorted(self._pipeline.registry, key=lambda d: d.spec.name)
+            for dispatch in self._pipeline.registry
         ]
 
     async def event(self, event_id: str) -> StoredEvent:
@@ -152,6 +207,11 @@ class Operations:
 
     async def replay_dead_letters(self, letter_ids: Sequence[str]) -> int:
         """See Management. A letter is removed after it is safely in its subscription's queue."""
+        here, replayed = await self.others.replay(letter_ids)
+        return replayed + await self.replay_here(here)
+
+    async def replay_here(self, letter_ids: Sequence[str]) -> int:
+        """Deliver letters of this node's own partitions again; returns how many there were."""
         replayed = 0
         for letter_id in letter_ids:
             letter = await self._stored(self._letters.get(letter_id))
@@ -170,7 +230,7 @@ class Operations:
         async with asyncio.TaskGroup() as tasks:
             transport = tasks.create_task(_check(self._ingest.now_us(), "the log answers"))
             persistence = tasks.create_task(_check(self._database.events.ping(), "the store answers"))
-        owned = len(self._pipeline.reader.owned()) // 10
+        owned, fault = len(self._pipeline.reader.owned()) // 10, self.others.fault()
         waiting = self._pipeline.appender.waiting
         if persistence.result()["ok"] and self._pipeline.persister.behind:
             persistence.result()["detail"] = f"catching up, {self._pipeline.persister.behind} events behind"
@@ -182,25 +242,10 @@ class Operations:
                 "detail": f"{waiting} events wait for the log, {self._pipeline.settler.unsettled_events} are unsettled",
             },
             "workers": {
-                "ok": owned == self._pipeline.partitions,
-                "detail": f"owns {owned} of {self._pipeline.partitions} partitions",
+                "ok": fault is None,
+                "detail": f"owns {owned} of {self._pipeline.partitions} partitions" + (f"; {fault}" if fault else ""),
             },
         }
-
-    async def partitions(self) -> list[dict[str, Any]]:
-        """See Management."""
-        backlog = await self._ingest.backlog(range(self._pipeline.partitions))
-        now_us = await self._ingest.now_us()
-        return [
-            {
-                "partition": partition,
-                "owner": self._node_id if self._epoch(partition) else None,
-                "epoch": self._epoch(partition),
-                "backlog": {str(level): levels[level] for level in range(9, -1, -1)},
-                "lag_s": self._pipeline.settler.lag_s(partition, now_us),
-            }
-            for partition, levels in backlog.items()
-        ]
 
     async def _requeue(self, letter: DeadLetter) -> None:
         dispatch = self._pipeline.registry.get(letter.subscription)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
@@ -18,7 +18,7 @@ from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.flow.append import Appender
-from router_node.flow.deliver import Dispatch
+from router_node.flow.deliver import Dispatch, Right
 from router_node.flow.match import Routable, RouterEngine
 from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
@@ -33,13 +33,19 @@ ROUTER_LANE = "_router"
 TICK_S = 0.05
 FULL_S = 0.25
 DRAIN_S = 5.0
+LET_GO_S = 0.15
 COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped")
 
 log = structlog.get_logger(__name__)
 
 
 class Pipeline:
-    """The stages of one node, running. ``epoch`` tells the epoch of an owned partition; ``lost`` gives one up."""
+    """The stages of one node, running.
+
+    ``right`` is ownership's word on what may be delivered; ``lost`` gives a partition up; ``ring`` tells the owner of a
+    stream that it has something (this node's own bell, when it is None); ``foreign`` knows subscriptions that live on
+    other nodes, whose queues are not to be dropped.
+    """
 
     def __init__(
         self,
@@ -49,17 +55,22 @@ class Pipeline:
         lanes: LaneLog,
         store: EventStore,
         clock: Clock,
-        epoch: Callable[[int], int],
+        right: Right,
         lost: Callable[[int], None],
+        foreign: Callable[[str], bool] = lambda _: False,
         global_filters: Sequence[Routable] = (),
         max_event_bytes: int,
     ) -> None:
         self.partitions = partitions
         self._lanes = lanes
         self._clock = clock
-        self._epoch = epoch
+        self._right = right
         self._on_lost = lost
+        self._foreign = foreign
+        self._sharers = 1
+        self.ring: Callable[[int, int], None]
         self.bell = Bell()
+        self.ring = self.bell.ring
         self.settler = Settler(ingest, lanes, self._lose)
         self._unreadable = Undeliverable(ROUTER_LANE, self.settler, clock)
         self.persister = Persister(
@@ -69,8 +80,8 @@ class Pipeline:
         self.router = RouterEngine(
             self.registry.routes_of, global_filters, self.persister.offer, self._bury_unreadable, self.settler.release
         )
-        self.reader = Reader(ingest, self.bell, self.settler.room, self._route)
-        self.appender = Appender(ingest, self.bell.ring)
+        self.reader = Reader(ingest, self.bell, self.settler.room, self.settler.held, self._route)
+        self.appender = Appender(ingest, lambda partition, priority: self.ring(partition, priority))
         self.publisher = Publisher(slot_table(partitions).partition_of, self.appender.append, max_event_bytes)
         self.ended_totals: Counter[str] = Counter()
         self.refused_subscriptions: set[str] = set()
@@ -93,6 +104,30 @@ class Pipeline:
         self.persister.lose(partition)
         self.registry.lose(partition)
         self.settler.forget(partition)
+
+    async def let_go(self, partitions: Collection[int]) -> None:
+        """Begin nothing new for partitions, and wait a little for what is under way to be settled.
+
+        What is not settled by then is delivered again by their next owner.
+        """
+        for partition in partitions:
+            self.reader.lose(partition)
+            for dispatch in self.registry:
+                dispatch.freeze(partition)
+        try:
+            async with asyncio.timeout(LET_GO_S):
+                while any(dispatch.in_flight_from(partitions) for dispatch in self.registry):
+                    await self.settler.progress()
+                await self.settler.written()
+        except TimeoutError:
+            left = sum(dispatch.in_flight_from(partitions) for dispatch in self.registry)
+            log.info("handing over with deliveries under way; they are repeated", deliveries=left)
+
+    def share(self, nodes: int) -> None:
+        """Learn how many nodes deliver: what is bounded for a subscription is shared among them."""
+        self._sharers = max(1, nodes)
+        for dispatch in self.registry:
+            dispatch.sharers = self._sharers
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run the stages until ``stop``, then drain: no new publishes, no new reads, what is in flight settles."""
@@ -147,13 +182,15 @@ class Pipeline:
         self._on_lost(partition)
 
     def _new_dispatch(self, spec: SubscriptionSpec) -> Dispatch:
-        return Dispatch(
+        dispatch = Dispatch(
             spec,
             self.settler,
             self._clock,
-            self._epoch,
+            self._right,
             lambda: self.end(spec.name, ClosedError("its last consumer left")),
         )
+        dispatch.sharers = self._sharers
+        return dispatch
 
     def end(self, name: str, error: EventRouterError) -> None:
         """End a subscription: its consumers are told, its backlog is dropped."""
@@ -165,7 +202,7 @@ class Pipeline:
 
     def _is_known(self, subscription: str) -> bool:
         known = (STORE_LANE, ROUTER_LANE, *self.refused_subscriptions)
-        return subscription in self.registry or subscription in known
+        return subscription in self.registry or subscription in known or self._foreign(subscription)
 
     def _abandon(self, lanes: Iterable[LaneKey]) -> None:
         """Have the queues of lanes without a subscription dropped: an ephemeral one has gone, or its node has."""

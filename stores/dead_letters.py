@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from partitioning.errors import RedisUnavailable
 from partitioning.keys import Keys
+from partitioning.redis_commands import Command, Commands
 from stores.cursor import check_limit, not_a_cursor
 from stores.errors import StoreUnavailable
 from stores.ports import DeadLetter, DeadLetterPage
@@ -19,14 +19,13 @@ from stores.ports import DeadLetter, DeadLetterPage
 _ID = re.compile(r"(\d{1,4})-(\d{1,20}-\d{1,20})")
 _START = "0-0"
 SCANNED_AT_MOST = 10_000
-CALL_S = 5.0
 
 
 class RedisDeadLetters:
     """DeadLetters over the ``dlq`` streams of a cluster; a letter's id is ``<partition>-<stream id>``."""
 
-    def __init__(self, redis: Redis, keys: Keys, partitions: int) -> None:
-        self._redis = redis
+    def __init__(self, commands: Commands, keys: Keys, partitions: Callable[[], int]) -> None:
+        self._commands = commands
         self._keys = keys
         self._partitions = partitions
 
@@ -43,11 +42,11 @@ class RedisDeadLetters:
         partition, after = _read_cursor(cursor)
         letters: list[DeadLetter] = []
         scanned = 0
-        while partition < self._partitions:
+        while partition < self._partitions():
             found = await self._range(partition, after, limit)
             scanned += len(found)
             for stream_id, fields in found:
-                after = _text(stream_id)
+                after = stream_id.decode()
                 letter = _letter(partition, after, fields)
                 if subscription in (None, letter.subscription) and reason in (None, letter.reason):
                     letters.append(letter)
@@ -62,41 +61,39 @@ class RedisDeadLetters:
     async def get(self, letter_id: str) -> DeadLetter | None:
         """See DeadLetters."""
         place = _read_id(letter_id)
-        if place is None or place[0] >= self._partitions:
+        if place is None or place[0] >= self._partitions():
             return None
-        found = await self._call(self._redis.xrange(self._keys.dead_letters(place[0]), place[1], place[1]))
+        (found,) = await self._run([("XRANGE", self._keys.dead_letters(place[0]), place[1], place[1])])
         return _letter(place[0], place[1], found[0][1]) if found else None
 
     async def remove(self, letter_ids: Sequence[str]) -> int:
         """See DeadLetters."""
-        removed = 0
-        for letter_id in letter_ids:
-            place = _read_id(letter_id)
-            if place is not None:
-                removed += int(await self._call(self._redis.xdel(self._keys.dead_letters(place[0]), place[1])))
-        return removed
+        places = [place for letter_id in letter_ids if (place := _read_id(letter_id)) is not None]
+        return sum(await self._run([("XDEL", self._keys.dead_letters(p), stream_id) for p, stream_id in places]))
 
     async def count(self) -> int:
         """See DeadLetters."""
-        pipe = self._redis.pipeline(transaction=False)
-        for partition in range(self._partitions):
-            pipe.xlen(self._keys.dead_letters(partition))
-        return sum(await self._call(pipe.execute()))
+        return sum(await self._run([("XLEN", self._keys.dead_letters(p)) for p in range(self._partitions())]))
 
     async def _range(self, partition: int, after: str, count: int) -> Any:
-        return await self._call(self._redis.xrange(self._keys.dead_letters(partition), f"({after}", "+", count))
+        (found,) = await self._run([("XRANGE", self._keys.dead_letters(partition), f"({after}", "+", "COUNT", count)])
+        return found
 
-    async def _call(self, answer: Any) -> Any:
+    async def _run(self, commands: Sequence[Command]) -> Sequence[Any]:
         try:
-            async with asyncio.timeout(CALL_S):
-                return await answer
-        except (RedisError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"dead letters cannot be reached in Redis: {error or 'time-out'}") from error
+            replies = await self._commands.run(commands)
+        except RedisUnavailable as error:
+            raise StoreUnavailable(f"dead letters cannot be reached: {error}") from error
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise StoreUnavailable(f"Redis refused to work on dead letters: {reply}") from reply
+        return replies
 
 
-def _letter(partition: int, stream_id: str, fields: dict[bytes, bytes]) -> DeadLetter:
-    head = orjson.loads(fields[b"h"])
-    return DeadLetter(id=f"{partition}-{stream_id}", partition=partition, body=fields[b"e"], **head)
+def _letter(partition: int, stream_id: str, fields: Sequence[bytes]) -> DeadLetter:
+    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    head = orjson.loads(found[b"h"])
+    return DeadLetter(id=f"{partition}-{stream_id}", partition=partition, body=found[b"e"], **head)
 
 
 def _read_id(letter_id: str) -> tuple[int, str] | None:
@@ -113,7 +110,3 @@ def _read_cursor(cursor: str | None) -> tuple[int, str]:
     if place is None:
         raise not_a_cursor()
     return place
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

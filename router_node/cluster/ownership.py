@@ -1,117 +1,148 @@
-"""Which partitions this node may change: leases taken, prolonged and given back in the background."""
+"""Which partitions this node may change: leases taken, prolonged, handed over and given back."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 
 import structlog
-from redis.exceptions import RedisError
 
+from partitioning.errors import RedisUnavailable
 from partitioning.leases import Leases, epoch_of
-from router_client.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
 
-class Ownership:
-    """Holds the leases of every partition it can get.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What ownership asks of the stages: take a partition up, let go of some in good order, or drop one at once.
 
-    ``tokens`` (partition -> fencing token) is the one place where the log looks up what to fence with.
+    ``prepare`` is awaited before the first of several is taken up.
+    """
+
+    prepare: Callable[[], Awaitable[None]]
+    own: Callable[[int], Awaitable[None]]
+    drain: Callable[[Collection[int]], Awaitable[None]]
+    disown: Callable[[int], None]
+
+
+class Ownership:
+    """The leases of this node.
+
+    ``tokens`` (partition -> fencing token) is the one place where the log looks up what to fence with. ``released`` is
+    told which partitions another node may take now.
     """
 
     def __init__(
         self,
         leases: Leases,
-        partitions: int,
         lease_ms: int,
         tokens: dict[int, str],
+        released: Callable[[Collection[int]], None],
     ) -> None:
         self._leases = leases
-        self._partitions = partitions
         self._lease_s = lease_ms / 1000
+        self._released = released
         self._renewed_at = time.monotonic()
         self.tokens = tokens
+        self.wanted: frozenset[int] = frozenset()
         self._to_load: set[int] = set()
-        self.lost_leases = 0
-        self.complete = asyncio.Event()
+        self._leaving: set[int] = set()
+        self.lost_leases = self.taken_leases = self.handed_over = 0
 
     def epoch(self, partition: int) -> int:
         """Return the epoch under which a partition is owned, 0 when it is not."""
         token = self.tokens.get(partition)
         return epoch_of(token) if token else 0
 
+    @property
+    def valid(self) -> bool:
+        """No lease can have run out unnoticed, however long this process was kept from running."""
+        return time.monotonic() - self._renewed_at < self._lease_s
+
+    @property
+    def owned(self) -> set[int]:
+        """The partitions that are taken up and not on their way out."""
+        return self.tokens.keys() - self._to_load - self._leaving
+
+    @property
+    def complete(self) -> bool:
+        """Everything placed here is owned here."""
+        return self.wanted <= self.owned
+
     def lost(self, partition: int) -> None:
         """A script found the lease gone; the next round takes it again if it is free."""
         if self.tokens.pop(partition, None) is not None:
             self.lost_leases += 1
-            self.complete.clear()
+            self._to_load.discard(partition)
             log.warning("lost the lease of a partition", partition=partition)
 
-    @asynccontextmanager
-    async def held(
-        self, own: Callable[[Sequence[int]], Awaitable[None]], disown: Callable[[int], None]
-    ) -> AsyncIterator[None]:
-        """Hold what can be had while the block runs, then give it back.
-
-        ``own`` is awaited with the partitions taken, and again when it failed; ``disown`` called with each lost.
-        """
-        async with asyncio.TaskGroup() as tasks:
-            holding = tasks.create_task(self._hold(own, disown), name="ownership")
-            try:
-                yield
-            finally:
-                holding.cancel()
-        await self._give_back()
-
-    async def _hold(self, own: Callable[[Sequence[int]], Awaitable[None]], disown: Callable[[int], None]) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._lease_s):
-                    await self._renew(disown)
-                    await self._take()
-                    await self._load(own)
-            except (RedisError, Unavailable, OSError, TimeoutError) as error:
-                self._without_redis(error, disown)
-            await asyncio.sleep(self._lease_s / 3)
-
-    async def _renew(self, disown: Callable[[int], None]) -> None:
+    async def keep(self, work: Work) -> None:
+        """Prolong the leases that are held. Raises RedisUnavailable; see :meth:`gave_out`."""
         asked_at = time.monotonic()
         for partition in await self._leases.renew(dict(self.tokens)):
-            disown(partition)
+            work.disown(partition)
             self.lost(partition)
         self._renewed_at = asked_at
 
-    async def _take(self) -> None:
-        missing = [p for p in range(self._partitions) if p not in self.tokens]
-        if not missing:
+    async def take(self, work: Work) -> None:
+        """Take what is wanted and free, and take it up. Raises RedisUnavailable, and what ``work`` raises."""
+        missing = sorted(self.wanted - self.tokens.keys())
+        if missing:
+            taken = await self._leases.acquire(missing)
+            self.tokens.update(taken)
+            self._to_load.update(taken)
+            self.taken_leases += len(taken)
+        to_load = sorted(self._to_load & self.tokens.keys())
+        if not to_load:
             return
-        taken = await self._leases.acquire(missing)
-        self.tokens.update(taken)
-        self._to_load.update(taken)
+        await work.prepare()
+        for partition in to_load:
+            await work.own(partition)
+            self._to_load.discard(partition)
+        log.info("took partitions over", partitions=len(to_load), owned=len(self.tokens))
 
-    async def _load(self, own: Callable[[Sequence[int]], Awaitable[None]]) -> None:
-        taken = sorted(self._to_load & self.tokens.keys())
-        if taken:
-            await own(taken)
-        self._to_load.clear()
-        if len(self.tokens) == self._partitions and not self.complete.is_set():
-            self.complete.set()
-            log.info("owns every partition", partitions=self._partitions)
+    def unwanted(self) -> set[int]:
+        """Return the partitions that are placed elsewhere now and are not being handed over yet."""
+        return self.tokens.keys() - self.wanted - self._leaving
 
-    def _without_redis(self, error: BaseException, disown: Callable[[int], None]) -> None:
-        log.warning("partitions cannot be kept or taken up now; trying again", error=str(error) or "time-out")
-        if time.monotonic() - self._renewed_at > self._lease_s:
-            for partition in list(self.tokens):
-                disown(partition)
-                self.lost(partition)
-
-    async def _give_back(self) -> None:
+    async def hand_over(self, partitions: Collection[int], work: Work) -> None:
+        """Drain partitions and release their leases, so that their next owner can start at once."""
+        self._leaving.update(partitions)
         try:
-            async with asyncio.timeout(1.0):
-                await self._leases.release(self.tokens)
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("leases could not be given back; they run out by themselves", error=str(error) or "time-out")
-        self.tokens.clear()
+            await work.drain(partitions)
+            for partition in partitions:
+                work.disown(partition)
+            tokens = {p: self.tokens.pop(p) for p in partitions if p in self.tokens}
+            self._to_load.difference_update(partitions)
+            await self._leases.release(tokens)
+            self.handed_over += len(tokens)
+            self._released(tokens.keys())
+            log.info("handed partitions over", partitions=len(tokens), owned=len(self.tokens))
+        except RedisUnavailable as error:
+            log.warning("leases could not be given back; they run out by themselves", error=str(error))
+        finally:
+            self._leaving.difference_update(partitions)
+
+    def gave_out(self, work: Work) -> bool:
+        """Drop everything once the leases may have run out; tells whether they have."""
+        if self.valid:
+            return False
+        for partition in list(self.tokens):
+            work.disown(partition)
+            self.lost(partition)
+        return True
+
+
+class SoleOwner:
+    """The right of the one process there is; see deliver.Right."""
+
+    valid = True
+
+    def __init__(self) -> None:
+        self._started = time.time_ns() // 1_000_000  # delivery ids of an earlier run must not fit this one's
+
+    def epoch(self, partition: int) -> int:
+        """See Right."""
+        return self._started

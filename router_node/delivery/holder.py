@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from router_node.contract import Consumer, Settlement
@@ -29,7 +30,10 @@ class HeldBy(Protocol):
 
 
 class Holder:
-    """One consumer's hold on a subscription; what the edges know as an Attachment."""
+    """One consumer's hold on a subscription; what the edges know as an Attachment.
+
+    ``near`` consumers are connected to this node, others to another.
+    """
 
     def __init__(self, name: str, dispatch: HeldBy, consumer: Consumer) -> None:
         self.name = name
@@ -37,12 +41,32 @@ class Holder:
         self.credit = 0
         self.in_flight = 0
         self.open = True
+        self.near = True
+        self.on_starved: Callable[[int], None] | None = None
+        self._starved = False
         self._dispatch = dispatch
 
     def add_credit(self, more: int) -> None:
         """See Attachment."""
-        self.credit = min(self.credit + max(more, 0), self._dispatch.max_in_flight)
+        self.set_credit(self.credit + max(more, 0))
+
+    def set_credit(self, credit: int) -> None:
+        """Allow ``credit`` deliveries from now on, whatever was allowed before."""
+        self.credit = min(credit, self._dispatch.max_in_flight)
+        self._starved = False
         self._dispatch.wake()
+
+    def give_back(self, less: int) -> int:
+        """Take back up to ``less`` of the credit that is left; returns how much that was."""
+        back = min(less, self.credit)
+        self.credit -= back
+        return back
+
+    def starve(self, ready: int) -> None:
+        """``ready`` events wait for credit; who hears that is told once, until there is credit again."""
+        if self.on_starved is not None and not self._starved:
+            self._starved = True
+            self.on_starved(ready)
 
     def settle(self, settlement: Settlement) -> list[str]:
         """See Attachment."""
@@ -64,6 +88,14 @@ class Holders:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def __iter__(self) -> Iterator[Holder]:
+        return iter(self._all)
+
+    @property
+    def near(self) -> int:
+        """How many of them are connected to this node."""
+        return sum(holder.near for holder in self._all)
 
     def add(self, holder: Holder) -> None:
         """Let a holder take turns."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -57,13 +56,13 @@ class OperationRoutes:
     async def partitions(self, request: Request) -> Response:
         """GET /v1/partitions."""
         query(request)
-        return json_response({"partitions": await self._management.partitions()})
+        cluster = self._management.cluster
+        return json_response({"partitions": await cluster.partitions(), "growth": await cluster.growth()})
 
     async def nodes(self, request: Request) -> Response:
-        """GET /v1/nodes: each node that owns partitions, and how many."""
+        """GET /v1/nodes."""
         query(request)
-        owned = Counter(each["owner"] for each in await self._management.partitions() if each["owner"] is not None)
-        return json_response({"nodes": [{"node": node, "partitions": count} for node, count in sorted(owned.items())]})
+        return json_response({"nodes": await self._management.cluster.nodes()})
 
     async def letters(self, request: Request) -> Response:
         """GET /v1/dead-letters."""

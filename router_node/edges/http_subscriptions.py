@@ -43,13 +43,13 @@ class SubscriptionRoutes:
     async def all(self, request: Request) -> Response:
         """GET /v1/subscriptions."""
         query(request)
-        return json_response({"subscriptions": self._management.subscriptions()})
+        return json_response({"subscriptions": await self._management.subscriptions()})
 
     async def one(self, request: Request) -> Response:
         """GET /v1/subscriptions/{name}."""
         query(request)
         name = request.path_params["name"]
-        for spec in self._management.subscriptions():
+        for spec in await self._management.subscriptions():
             if spec["name"] == name:
                 return json_response(spec)
         raise NotFound(f"no subscription is named {name}", field="name")
@@ -86,7 +86,7 @@ class SubscriptionRoutes:
         """POST /v1/subscriptions/{name}/settle."""
         query(request)
         said = wire.read_settle(await self._bodies.json(request))
-        unknown = self._engine.settle(request.path_params["name"], settlement(said))
+        unknown = await self._engine.settle(request.path_params["name"], settlement(said))
         return json_response({"unknown": unknown})
 
     def _wait_s(self, value: object) -> float:

@@ -7,8 +7,9 @@ acknowledged, retried or dead-lettered. What must become durable is left in its 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from itertools import count, takewhile
+from typing import Protocol
 
 import orjson
 
@@ -29,6 +30,19 @@ WAITING_AT_MOST = 1000
 MAX_ERROR_CHARS = 1000
 
 
+class Right(Protocol):
+    """The right to deliver, as ownership knows it."""
+
+    def epoch(self, partition: int) -> int:
+        """Return the epoch under which this node owns a partition."""
+        ...
+
+    @property
+    def valid(self) -> bool:
+        """No lease can have run out unnoticed."""
+        ...
+
+
 class Dispatch:
     """The events of one subscription on this node, across the partitions it owns.
 
@@ -41,13 +55,13 @@ class Dispatch:
         spec: SubscriptionSpec,
         upkeep: Upkeep,
         clock: Clock,
-        epoch: Callable[[int], int],
+        right: Right,
         on_end: Callable[[], None],
     ) -> None:
         self.spec = spec
         self._upkeep = upkeep
         self._clock = clock
-        self._epoch = epoch
+        self._right = right
         self._on_end = on_end
         overflow = "block" if spec.durable else spec.overflow
         self._spills = overflow == "block"
@@ -62,6 +76,8 @@ class Dispatch:
         )
         self.holders = Holders()
         self.in_flight: dict[str, Item] = {}
+        self.sharers = 1
+        self._frozen: set[int] = set()
         self._waiting: list[tuple[float, int, Item]] = []
         self._serial = count()
         self._absent_since = clock.monotonic()
@@ -71,8 +87,13 @@ class Dispatch:
 
     @property
     def max_in_flight(self) -> int:
-        """The most deliveries under way at one time, and the most credit one consumer may have."""
+        """The most credit one consumer may have."""
         return self.spec.max_in_flight
+
+    @property
+    def share_in_flight(self) -> int:
+        """The most deliveries under way from this node: the subscription's bound, shared with ``sharers`` nodes."""
+        return -(-self.spec.max_in_flight // self.sharers)
 
     @property
     def dropped(self) -> int:
@@ -167,6 +188,8 @@ class Dispatch:
                 self._again(item)
         if self._spills:
             self.window.tick(now, absent=self._absent(now))
+        if len(self._ready) and len(self.holders):
+            self.wake()
 
     def yield_room(self) -> None:
         """The node can hold no more: unless something was settled since the last call, let go of what is held here."""
@@ -181,10 +204,32 @@ class Dispatch:
 
     def lose(self, partition: int) -> None:
         """Forget a partition that this node no longer owns; its next owner delivers what was not settled."""
+        self._frozen.discard(partition)
         for item in self.window.lose(partition):
             if item.state is State.IN_FLIGHT:
                 self._landed(item)
             item.state = State.DONE
+
+    def freeze(self, partition: int) -> None:
+        """Begin no more deliveries from a partition that is being handed over."""
+        self._frozen.add(partition)
+
+    def in_flight_from(self, partitions: Collection[int]) -> int:
+        """Return the number of deliveries under way from these partitions."""
+        return sum(item.lane.key.partition in partitions for item in self.in_flight.values())
+
+    def holds(self, delivery_id: str, holder: Holder) -> bool:
+        """Tell whether a delivery is in flight with a holder."""
+        item = self.in_flight.get(delivery_id)
+        return item is not None and item.holder is holder
+
+    def undo(self, delivery_ids: Iterable[str]) -> None:
+        """Take back deliveries that reached nobody: they are tried again at once, and were no attempt."""
+        items = [self.in_flight[each] for each in delivery_ids if each in self.in_flight]
+        for item in reversed(items):
+            self._landed(item)
+            item.attempts -= 1
+            self._again(item)
 
     def dismiss(self, error: EventRouterError) -> None:
         """Let every consumer go: the node stops. What is unsettled stays in the log for the next owner."""
@@ -208,19 +253,26 @@ class Dispatch:
 
     def _pump(self) -> None:
         self._pumping = False
+        if not self._right.valid:
+            return  # a process that was kept from running may have been replaced; the next tick looks again
+        starved = False
         batches: dict[Holder, list[Delivery]] = {}
         deadline = self._clock.monotonic() + self.spec.ack_timeout_s
-        while len(self.in_flight) < self.spec.max_in_flight and len(self._waiting) < WAITING_AT_MOST:
+        most = self.share_in_flight
+        while len(self.in_flight) < most and len(self._waiting) < WAITING_AT_MOST:
             holder = self.holders.next()
-            item = self._next_ready() if holder is not None else None
-            if holder is None or item is None:
+            if holder is None:
+                starved = True
+                break
+            item = self._next_ready()
+            if item is None:
                 break
             partition = item.lane.key.partition
             item.state = State.IN_FLIGHT
             item.attempts += 1
             item.deadline = deadline
             item.holder = holder
-            item.delivery_id = f"{self._epoch(partition)}.{partition}.{next(self._serial)}"
+            item.delivery_id = f"{self._right.epoch(partition)}.{partition}.{next(self._serial)}"
             self.in_flight[item.delivery_id] = item
             holder.credit -= 1
             holder.in_flight += 1
@@ -228,10 +280,13 @@ class Dispatch:
         for holder, deliveries in batches.items():
             self.delivered += len(deliveries)
             holder.consumer.push(deliveries)
+        if starved and len(self._ready):
+            for holder in self.holders:
+                holder.starve(len(self._ready))
 
     def _next_ready(self) -> Item | None:
         while (item := self._ready.pop()) is not None:
-            if item.state is State.READY:
+            if item.state is State.READY and item.lane.key.partition not in self._frozen:
                 return item
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
@@ -11,6 +12,7 @@ import structlog
 from router_node.log.port import Entry, IngestLog, LogUnavailable
 
 SWEEP_S = 1.0
+FULL_SWEEP_S = 30.0
 SOURCES_AT_ONCE = 64
 ENTRIES_AT_ONCE = 4
 PENDING_AT_ONCE = 16
@@ -58,25 +60,35 @@ class Bell:
 
 
 class Reader:
-    """Follows the bell, with a sweep over every owned stream behind it, since a doorbell may be lost.
+    """Follows the bell, with a sweep behind it, since a doorbell may be lost.
 
     A stream is first read from its pending entries (read before, never settled), then for new ones; the same holds
     after a read whose answer was lost. ``room`` is awaited before each read: it bounds what is unsettled in memory.
+    ``held`` tells how many unsettled events of a partition are in memory: when the log has more, there is more to read.
     """
 
     def __init__(
-        self, ingest: IngestLog, bell: Bell, room: Callable[[], Awaitable[object]], route: Callable[[Entry], None]
+        self,
+        ingest: IngestLog,
+        bell: Bell,
+        room: Callable[[], Awaitable[object]],
+        held: Callable[[int], int],
+        route: Callable[[Entry], None],
     ) -> None:
         self._ingest = ingest
         self._bell = bell
         self._room = room
+        self._held = held
         self._route = route
         self._last: dict[Source, bytes] = {}
         self._recovering: dict[Source, None] = {}
-        self.entries_read = self.sweeps = 0
+        self._tenures: dict[int, int] = {}
+        self._swept_at = self._swept_all_at = time.monotonic()
+        self.entries_read = self.sweeps = self.found_by_sweep = 0
 
     def own(self, partition: int) -> None:
         """Begin with a partition: its pending entries first."""
+        self._tenures[partition] = self._tenures.get(partition, 0) + 1
         for priority in range(9, -1, -1):
             self._last[partition, priority] = b"0"
             self._recovering[partition, priority] = None
@@ -96,13 +108,13 @@ class Reader:
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
-            if not await self._bell.wait(SWEEP_S):
-                self.sweeps += 1
-                for source in self._last:
-                    self._bell.ring(*source)
-            await self._room()
-            sources = [s for s in self._bell.take(SOURCES_AT_ONCE) if s in self._last]
+            rang = await self._bell.wait(max(0.0, self._swept_at + SWEEP_S - time.monotonic()))
+            sources: list[Source] = []
             try:
+                if not rang or time.monotonic() > self._swept_at + SWEEP_S:
+                    await self._sweep()
+                await self._room()
+                sources = [s for s in self._bell.take(SOURCES_AT_ONCE) if s in self._last]
                 await self._recover([s for s in sources if s in self._recovering])
                 await self._read([s for s in sources if s not in self._recovering])
             except LogUnavailable as error:
@@ -113,15 +125,34 @@ class Reader:
                         self._bell.ring(*source)
                 await asyncio.sleep(PAUSE_S)
 
+    async def _sweep(self) -> None:
+        """Ring for partitions of which the log holds more than is in memory, and now and then for all."""
+        self._swept_at = time.monotonic()
+        self.sweeps += 1
+        full = self._swept_at - self._swept_all_at > FULL_SWEEP_S
+        partitions = sorted({partition for partition, _ in self._last})
+        if full:
+            self._swept_all_at = self._swept_at
+            behind = partitions
+        else:
+            unsettled = await self._ingest.unsettled(partitions)
+            behind = [partition for partition in partitions if unsettled[partition] > self._held(partition)]
+            self.found_by_sweep += len(behind)
+        for partition in behind:
+            for priority in range(10):
+                if (partition, priority) in self._last:
+                    self._bell.ring(partition, priority)
+
     async def _recover(self, sources: Sequence[Source]) -> None:
         if not sources:
             return
         asked = [(*source, self._last.get(source, b"0")) for source in sources]
+        tenures = dict(self._tenures)
         entries = await self._ingest.read_pending(asked, PENDING_AT_ONCE)
         counts = Counter((entry.partition, entry.priority) for entry in entries)
-        self._take(entries)
+        self._take(entries, tenures)
         for source in sources:
-            if counts[source] < PENDING_AT_ONCE:
+            if counts[source] < PENDING_AT_ONCE and tenures.get(source[0]) == self._tenures.get(source[0]):
                 self._recovering.pop(source, None)
             if source in self._last:
                 self._bell.ring(*source)
@@ -129,17 +160,19 @@ class Reader:
     async def _read(self, sources: Sequence[Source]) -> None:
         if not sources:
             return
+        tenures = dict(self._tenures)
         entries = await self._ingest.read(sources, ENTRIES_AT_ONCE)
         counts = Counter((entry.partition, entry.priority) for entry in entries)
-        self._take(entries)
+        self._take(entries, tenures)
         for source, count in counts.items():
             if count >= ENTRIES_AT_ONCE and source in self._last:
                 self._bell.ring(*source)
 
-    def _take(self, entries: Collection[Entry]) -> None:
+    def _take(self, entries: Collection[Entry], tenures: dict[int, int]) -> None:
+        """Route entries, but for those of a partition that was lost, or lost and taken again, since they were asked."""
         for entry in entries:
             source = (entry.partition, entry.priority)
-            if source in self._last:
+            if source in self._last and tenures[entry.partition] == self._tenures[entry.partition]:
                 self._last[source] = entry.entry_id
                 self.entries_read += 1
                 self._route(entry)

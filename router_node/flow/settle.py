@@ -52,6 +52,8 @@ class Settler:
         self._lost = lost
         self._done: list[Entry] = []
         self._held: dict[int, dict[Entry, None]] = defaultdict(dict)
+        self._held_events: dict[int, int] = defaultdict(int)
+        self._forgotten: dict[int, int] = defaultdict(int)
         self._dirty: dict[Lane, Stepping] = {}
         self._refused: list[tuple[Lane, Stepping, Taken]] = []
         self._wanted: dict[Lane, Window] = {}
@@ -61,6 +63,8 @@ class Settler:
         self._has_room.set()
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._round_done = asyncio.Event()
+        self._rounds_begun = self._rounds_done = 0
         self.unsettled_events = self.unsettled_bytes = 0
         self.settled = self.spilled = 0
 
@@ -69,6 +73,7 @@ class Settler:
     def hold(self, entry: Entry) -> None:
         """Count an entry just read as unsettled."""
         self._held[entry.partition][entry] = None
+        self._held_events[entry.partition] += len(entry.bodies)
         self.unsettled_events += len(entry.bodies)
         self.unsettled_bytes += sum(map(len, entry.bodies))
         if self.unsettled_events >= UNSETTLED_EVENTS or self.unsettled_bytes >= UNSETTLED_BYTES:
@@ -82,6 +87,10 @@ class Settler:
     def has_room(self) -> bool:
         """More may be read."""
         return self._has_room.is_set()
+
+    def held(self, partition: int) -> int:
+        """Return how many unsettled events of a partition are in memory."""
+        return self._held_events[partition]
 
     def lag_s(self, partition: int, now_us: int) -> float:
         """Return the age of the oldest event of a partition that is unsettled in memory, 0 when there is none."""
@@ -113,6 +122,18 @@ class Settler:
         """Wait until there is nothing to write."""
         await self._quiet.wait()
 
+    async def progress(self) -> None:
+        """Wait until something more is written."""
+        self._round_done.clear()
+        await self._round_done.wait()
+
+    async def written(self) -> None:
+        """Wait until what was handed in before this call is written."""
+        target = self._rounds_begun + 1
+        while self._rounds_done < target and not self._quiet.is_set():
+            self._round_done.clear()
+            await self._round_done.wait()
+
     # -- the loops
 
     async def run(self) -> None:
@@ -129,8 +150,11 @@ class Settler:
         while True:
             await self._work.wait()
             self._work.clear()
+            self._rounds_begun += 1
             await self._step()
             await self._settle()
+            self._rounds_done = self._rounds_begun
+            self._round_done.set()
             if not (self._work.is_set() or self._refused):
                 self._quiet.set()
 
@@ -153,9 +177,14 @@ class Settler:
             self._wake()
 
     async def _step_some(self, taken: list[tuple[Lane, Stepping, Taken]]) -> None:
-        steps = [step.step for _, _, step in taken]
-        answers = await self._insist(lambda: self._lanes.step(steps))
-        for (lane, driver, step), answer in zip(taken, answers, strict=True):
+        begun = {lane: self._forgotten[lane.key.partition] for lane, _, _ in taken}
+
+        async def attempt() -> list[tuple[tuple[Lane, Stepping, Taken], LaneStepped | LostPartition | Overloaded]]:
+            # Not under the token of a later tenure: what was forgotten since is its new owner's, even if that is us.
+            still = [each for each in taken if begun[each[0]] == self._forgotten[each[0].key.partition]]
+            return list(zip(still, await self._lanes.step([step.step for _, _, step in still]), strict=True))
+
+        for (lane, driver, step), answer in await self._insist(attempt):
             if isinstance(answer, LostPartition):
                 self._lost(answer.partition)
             elif isinstance(answer, Overloaded):
@@ -175,6 +204,7 @@ class Settler:
 
     def forget(self, partition: int) -> None:
         """Drop all work for a partition that is no longer ours."""
+        self._forgotten[partition] += 1
         self._dirty = {lane: driver for lane, driver in self._dirty.items() if lane.key.partition != partition}
         self._refused = [refused for refused in self._refused if refused[0].key.partition != partition]
         self._done = [entry for entry in self._done if entry.partition != partition]
@@ -183,6 +213,7 @@ class Settler:
     def _let_go(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._held[entry.partition].pop(entry, None)
+            self._held_events[entry.partition] -= len(entry.bodies)
             self.unsettled_events -= len(entry.bodies)
             self.unsettled_bytes -= sum(map(len, entry.bodies))
         if self.unsettled_events < UNSETTLED_EVENTS and self.unsettled_bytes < UNSETTLED_BYTES:

@@ -115,6 +115,10 @@ class MemoryLog:
             for p in partitions
         }
 
+    async def unsettled(self, partitions: Sequence[int]) -> dict[int, int]:
+        """See IngestLog."""
+        return {p: self._unsettled[p] for p in partitions}
+
     async def now_us(self) -> int:
         """See IngestLog."""
         return time.time_ns() // 1000

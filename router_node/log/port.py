@@ -155,6 +155,10 @@ class IngestLog(Protocol):
         """Return the number of entries in each stream: partition -> priority -> entries."""
         ...
 
+    async def unsettled(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return the number of events of each partition that were appended and not settled."""
+        ...
+
     async def now_us(self) -> int:
         """Return the log's clock, microseconds since 1970."""
         ...

@@ -10,7 +10,6 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from partitioning.keys import Keys
 from router_client.errors import Overloaded
-from router_node.log.pipeline import Command, RedisPipeline, Script
 from router_node.log.port import (
     NOWHERE,
     LaneKey,
@@ -23,6 +22,7 @@ from router_node.log.port import (
     RetryState,
     Spilled,
 )
+from router_node.log.redis_calls import Command, RedisCalls, Script
 from stores.ports import DeadLetter
 
 STEP = Script.load("router_node.log", "step")
@@ -32,7 +32,7 @@ _UNCHANGED = ""
 class RedisLanes:
     """LaneLog on Redis. ``tokens`` maps each owned partition to its fencing token."""
 
-    def __init__(self, pipeline: RedisPipeline, keys: Keys, tokens: Mapping[int, str]) -> None:
+    def __init__(self, pipeline: RedisCalls, keys: Keys, tokens: Mapping[int, str]) -> None:
         self._pipeline = pipeline
         self._keys = keys
         self._tokens = tokens

@@ -11,7 +11,6 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from partitioning.keys import CONSUMER, GROUP, Keys
 from router_client.errors import EventRouterError, Overloaded
-from router_node.log.pipeline import Command, RedisPipeline, Script
 from router_node.log.port import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
@@ -22,6 +21,7 @@ from router_node.log.port import (
     NewRecord,
     Position,
 )
+from router_node.log.redis_calls import Command, RedisCalls, Script
 
 APPEND = Script.load("router_node.log", "append")
 SETTLE = Script.load("router_node.log", "settle")
@@ -35,7 +35,7 @@ class RedisStreams:
 
     def __init__(
         self,
-        pipeline: RedisPipeline,
+        pipeline: RedisCalls,
         keys: Keys,
         tokens: Mapping[int, str],
         *,
@@ -115,6 +115,16 @@ class RedisStreams:
         )
         lengths = iter(replies)
         return {p: {level: int(next(lengths)) for level in range(10)} for p in partitions}
+
+    async def unsettled(self, partitions: Sequence[int]) -> dict[int, int]:
+        """See IngestLog."""
+        replies = await self._pipeline.run([("HMGET", self._keys.position(p), "seq", "settled") for p in partitions])
+        unsettled: dict[int, int] = {}
+        for partition, reply in zip(partitions, replies, strict=True):
+            if isinstance(reply, RedisError):
+                raise LogUnavailable(f"Redis refused to tell what is unsettled: {reply}") from reply
+            unsettled[partition] = int(reply[0] or 0) - int(reply[1] or 0)
+        return unsettled
 
     async def now_us(self) -> int:
         """See IngestLog."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from router_node.log.pipeline import RedisPipeline
+from partitioning.redis_pipeline import RedisPipeline
 
 
 async def test_calls_cancelled_anywhere_stop_and_leave_no_stranger_s_answer(redis_url: str) -> None:

@@ -18,7 +18,7 @@ async def test_a_stored_subscription_that_is_refused_now_does_not_keep_the_node_
     await database.close()
 
     async with embedded(url) as node:
-        assert [spec["name"] for spec in node.management.subscriptions()] == ["sound"]
+        assert [spec["name"] for spec in await node.management.subscriptions()] == ["sound"]
         created, _ = await node.management.put_subscription("broken", {"topics": ["a.>"]})
 
     assert created

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import pytest
-from redis.asyncio import Redis
 
 from partitioning.keys import Keys
-from partitioning.leases import Leases
+from partitioning.leases import LEASE_SCRIPTS, Leases
+from partitioning.redis_connect import connect
 from router_client.errors import InvalidInput
-from router_node.log.pipeline import RedisPipeline
 from router_node.log.port import LaneKey, LaneStep
+from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import STEP, RedisLanes
 from stores.dead_letters import RedisDeadLetters
 from stores.open import open_database
@@ -42,17 +42,15 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
         await database.close()
         return
     url = request.getfixturevalue("redis_url")
-    redis, keys = Redis.from_url(url), Keys("test")
+    redis, keys = connect(url, [STEP, *LEASE_SCRIPTS]), Keys("test")
     tokens = await Leases(redis, keys, "node", 60_000).acquire(range(PARTITIONS))
-    pipe = RedisPipeline(url, [STEP])
-    lanes = RedisLanes(pipe, keys, tokens)
+    lanes = RedisLanes(RedisCalls(redis), keys, tokens)
 
     async def bury(letter: DeadLetter) -> None:
         await lanes.step([LaneStep(LaneKey(letter.partition, letter.subscription, 5), dead=[letter])])
 
-    yield Place(RedisDeadLetters(redis, keys, PARTITIONS), bury)
-    await pipe.close()
-    await redis.aclose()
+    yield Place(RedisDeadLetters(redis, keys, lambda: PARTITIONS), bury)
+    await redis.close()
 
 
 def letter(n: int, subscription: str = "late", reason: str = "attempts") -> DeadLetter:

@@ -9,10 +9,10 @@ import pytest
 from redis.asyncio import Redis
 
 from partitioning.keys import Keys
-from partitioning.leases import Leases
+from partitioning.leases import LEASE_SCRIPTS, Leases
+from partitioning.redis_connect import connect
 from router_client.errors import Overloaded
 from router_node.log.memory import MemoryLog
-from router_node.log.pipeline import RedisPipeline
 from router_node.log.port import (
     NOWHERE,
     IngestLog,
@@ -25,6 +25,7 @@ from router_node.log.port import (
     Position,
     RetryState,
 )
+from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import STEP, RedisLanes
 from router_node.log.redis_streams import APPEND, SETTLE, RedisStreams
 from stores.dead_letters import RedisDeadLetters
@@ -52,19 +53,18 @@ async def logs(request: pytest.FixtureRequest) -> AsyncIterator[Logs]:
         await database.close()
         return
     url = request.getfixturevalue("redis_url")
-    redis = Redis.from_url(url)
     keys = Keys("test")
+    redis = connect(url, [APPEND, SETTLE, STEP, *LEASE_SCRIPTS])
     tokens = await Leases(redis, keys, "node-a", 60_000).acquire(range(8))
-    pipe = RedisPipeline(url, [APPEND, SETTLE, STEP])
+    pipe = RedisCalls(redis)
     try:
         yield Logs(
             RedisStreams(pipe, keys, tokens, backlog_limit=LIMIT),
             RedisLanes(pipe, keys, tokens),
-            RedisDeadLetters(redis, keys, 8),
+            RedisDeadLetters(redis, keys, lambda: 8),
         )
     finally:
-        await pipe.close()
-        await redis.aclose()
+        await redis.close()
 
 
 def record(n: int, *, priority: int = 5, dedup: str | None = None, partition: int = P) -> NewRecord:

@@ -141,7 +141,16 @@ async def test_health_metrics_and_owners(node: Served, http: Http) -> None:
         assert b"er_" in await response.read()
     status, listed = await call(http, "GET", "/v1/partitions")
     assert status == 200
-    assert set(listed["partitions"][0]) == {"partition", "owner", "epoch", "backlog", "lag_s"}
+    assert set(listed["partitions"][0]) == {
+        "partition",
+        "owner",
+        "placed",
+        "epoch",
+        "since",
+        "backlog",
+        "spilled",
+        "lag_s",
+    }
     status, nodes = await call(http, "GET", "/v1/nodes")
     assert nodes["nodes"][0]["partitions"] == len(listed["partitions"])
     node.app.connections.draining = True

@@ -154,9 +154,9 @@ async def test_one_subscription_cannot_settle_for_another(node: Served) -> None:
 async def test_a_nameless_subscription_gets_a_name_and_lives_with_its_connection(node: Served) -> None:
     async with node.link() as link:
         name = await subscribe(link, None)
-        assert name in [each["name"] for each in node.management.subscriptions()]
+        assert name in [each["name"] for each in await node.management.subscriptions()]
     async with asyncio.timeout(5):
-        while name in [each["name"] for each in node.management.subscriptions()]:
+        while name in [each["name"] for each in await node.management.subscriptions()]:
             await asyncio.sleep(0.01)
 
 

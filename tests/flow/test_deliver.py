@@ -11,6 +11,7 @@ import pytest
 from router_client.errors import EventRouterError
 from router_client.event import Event
 from router_client.spec import RetryPolicy, SubscriptionSpec
+from router_node.cluster.ownership import SoleOwner
 from router_node.contract import Delivery, Nack, Settlement
 from router_node.delivery import window
 from router_node.flow.deliver import Dispatch
@@ -60,7 +61,7 @@ class Bench:
         self.log = MemoryLog(self.letters)
         self.settler = Settler(self.log, self.log, lambda partition: None)
         self.ended = False
-        self.dispatch = Dispatch(spec, self.settler, self.clock, lambda partition: 1, self._end)
+        self.dispatch = Dispatch(spec, self.settler, self.clock, SoleOwner(), self._end)
         self.sent: list[bytes] = []
 
     def _end(self) -> None:

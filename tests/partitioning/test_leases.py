@@ -8,7 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from partitioning.keys import Keys
-from partitioning.leases import Leases, epoch_of
+from partitioning.leases import LEASE_SCRIPTS, Leases, epoch_of
+from partitioning.redis_commands import Commands
+from partitioning.redis_connect import connect
 from tests.support.signals import wait_for
 
 KEYS = Keys("test")
@@ -21,8 +23,15 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-async def test_a_free_lease_is_taken_and_a_held_one_is_not(redis: Redis) -> None:
-    one, two = Leases(redis, KEYS, "one"), Leases(redis, KEYS, "two")
+@pytest.fixture
+async def commands(redis_url: str) -> AsyncIterator[Commands]:
+    link = connect(redis_url, LEASE_SCRIPTS)
+    yield link
+    await link.close()
+
+
+async def test_a_free_lease_is_taken_and_a_held_one_is_not(commands: Commands, redis: Redis) -> None:
+    one, two = Leases(commands, KEYS, "one"), Leases(commands, KEYS, "two")
 
     taken = await one.acquire([0, 1])
 
@@ -30,8 +39,10 @@ async def test_a_free_lease_is_taken_and_a_held_one_is_not(redis: Redis) -> None
     assert set(await two.acquire([0, 1, 2])) == {2}
 
 
-async def test_each_owner_has_a_greater_epoch_even_when_the_clock_or_the_data_went_back(redis: Redis) -> None:
-    leases = Leases(redis, KEYS, "one")
+async def test_each_owner_has_a_greater_epoch_even_when_the_clock_or_the_data_went_back(
+    commands: Commands, redis: Redis
+) -> None:
+    leases = Leases(commands, KEYS, "one")
     first = await leases.acquire([0])
     await leases.release(first)
     await redis.set(KEYS.epoch(0), "99999999999999")
@@ -45,8 +56,8 @@ async def test_each_owner_has_a_greater_epoch_even_when_the_clock_or_the_data_we
     assert abs(epoch_of(third[0]) - seconds * 1000) < 60_000, "without a last epoch, Redis's time in milliseconds"
 
 
-async def test_a_lease_runs_out_by_itself_and_cannot_be_prolonged_then(redis: Redis) -> None:
-    leases = Leases(redis, KEYS, "one", lease_ms=200)
+async def test_a_lease_runs_out_by_itself_and_cannot_be_prolonged_then(commands: Commands, redis: Redis) -> None:
+    leases = Leases(commands, KEYS, "one", lease_ms=200)
     held = await leases.acquire([0])
     assert await leases.renew(held) == set()
 
@@ -55,13 +66,13 @@ async def test_a_lease_runs_out_by_itself_and_cannot_be_prolonged_then(redis: Re
 
     await wait_for(gone, 5, "the lease runs out")
     assert await leases.renew(held) == {0}
-    assert set(await Leases(redis, KEYS, "two").acquire([0])) == {0}
+    assert set(await Leases(commands, KEYS, "two").acquire([0])) == {0}
     assert await leases.renew(held) == {0}
 
 
-async def test_a_stranger_s_release_changes_nothing(redis: Redis) -> None:
-    held = await Leases(redis, KEYS, "one").acquire([0])
+async def test_a_stranger_s_release_changes_nothing(commands: Commands, redis: Redis) -> None:
+    held = await Leases(commands, KEYS, "one").acquire([0])
 
-    await Leases(redis, KEYS, "two").release({0: "two 1"})
+    await Leases(commands, KEYS, "two").release({0: "two 1"})
 
-    assert await Leases(redis, KEYS, "one").renew(held) == set()
+    assert await Leases(commands, KEYS, "one").renew(held) == set()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from hashlib import sha1
-from importlib.resources import files
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 import hiredis
 from redis.asyncio import BlockingConnectionPool
@@ -15,27 +14,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from router_node.log.port import LogUnavailable
-
-Argument = str | bytes | int
-Command = tuple[Argument, ...]
-
-
-class Script(NamedTuple):
-    """A Lua script with its SHA-1, read from a .lua file beside the module that calls it."""
-
-    source: bytes
-    sha: str
-
-    @classmethod
-    def load(cls, package: str, name: str) -> Script:
-        """Read ``lua/<name>.lua`` of ``package``."""
-        source = (files(package) / "lua" / f"{name}.lua").read_bytes()
-        return cls(source, sha1(source, usedforsecurity=False).hexdigest())
-
-    def call(self, keys: Sequence[Argument], *arguments: Argument) -> Command:
-        """Return the command that runs the script."""
-        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+from partitioning.errors import RedisUnavailable
+from partitioning.redis_commands import Command, Script
 
 
 class RedisPipeline:
@@ -61,7 +41,7 @@ class RedisPipeline:
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in order and return one reply each; an error reply is returned in its place.
 
-        Raises LogUnavailable when the connection failed or timed out: then any of the commands may have run.
+        Raises RedisUnavailable when the connection failed or timed out: then any of the commands may have run.
         """
         if not commands:
             return []
@@ -77,14 +57,39 @@ class RedisPipeline:
                         replies[i] = reply
                 return replies
         except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
-            raise LogUnavailable(f"Redis did not answer: {error or 'time-out'}") from error
+            raise RedisUnavailable(f"Redis did not answer: {error or 'time-out'}") from error
 
     async def one(self, command: Command) -> Any:
-        """Run one command and return its reply. Raises LogUnavailable, also when the reply is an error."""
+        """Run one command and return its reply. Raises RedisUnavailable, also when the reply is an error."""
         reply = (await self.run([command]))[0]
         if isinstance(reply, RedisError):
-            raise LogUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
+            raise RedisUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
         return reply
+
+    @asynccontextmanager
+    async def subscribed(self, *channels: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
+        """See Commands."""
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.send_packed_command([_pack(("SUBSCRIBE", *channels))], check_health=False)
+                for _ in channels:
+                    await connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            yield self._messages(connection)
+        except (RedisError, TimeoutError, OSError) as error:
+            raise RedisUnavailable(f"Redis did not let us listen: {error or 'time-out'}") from error
+        finally:
+            await asyncio.shield(connection.disconnect(nowait=True))
+
+    async def _messages(self, connection: AbstractConnection) -> AsyncIterator[tuple[str, bytes]]:
+        while True:
+            try:
+                message = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
+            except (RedisError, OSError) as error:
+                raise RedisUnavailable(f"the connection to listen on is lost: {error}") from error
+            if message[0] == b"message":
+                yield message[1].decode(), message[2]
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,0 +1,55 @@
+"""Commands to Redis, packed by their callers, and the one way to run them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, NamedTuple, Protocol
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+
+
+class Script(NamedTuple):
+    """A Lua script with its SHA-1, read from a .lua file beside the module that calls it."""
+
+    source: bytes
+    sha: str
+
+    @classmethod
+    def load(cls, package: str, name: str) -> Script:
+        """Read ``lua/<name>.lua`` of ``package``."""
+        source = (files(package) / "lua" / f"{name}.lua").read_bytes()
+        return cls(source, sha1(source, usedforsecurity=False).hexdigest())
+
+    def call(self, keys: Sequence[Argument], *arguments: Argument) -> Command:
+        """Return the command that runs the script."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
+
+class Commands(Protocol):
+    """A way to run commands on Redis: one server, Sentinel or Cluster. Cancelling a call is safe."""
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands, in order per key, and return one reply each; an error reply is returned in its place.
+
+        Raises RedisUnavailable when a connection failed or timed out: then any of the commands may have run.
+        """
+        ...
+
+    async def one(self, command: Command) -> Any:
+        """Run one command and return its reply. Raises RedisUnavailable, also when the reply is an error."""
+        ...
+
+    def subscribed(self, *channels: str) -> AbstractAsyncContextManager[AsyncIterator[tuple[str, bytes]]]:
+        """Listen to channels, from when the server has confirmed all of them: (channel, payload) each.
+
+        Raises RedisUnavailable when that fails or the connection is lost.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...

@@ -1,0 +1,166 @@
+"""What operators ask about nodes and partitions. Any node answers for all: everything is read from Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from partitioning.errors import RedisUnavailable
+from partitioning.keys import Keys
+from partitioning.leases import Leases, epoch_of, holder_of
+from partitioning.membership import Member, Membership
+from partitioning.redis_commands import Command, Commands
+from router_client.errors import NotFound, Unavailable
+from router_node.cluster.cluster import Cluster
+
+LEVELS = range(9, -1, -1)
+
+
+class ClusterDesk:
+    """See contract.ClusterDesk."""
+
+    def __init__(
+        self, cluster: Cluster, membership: Membership, leases: Leases, commands: Commands, keys: Keys
+    ) -> None:
+        self._cluster = cluster
+        self._membership = membership
+        self._leases = leases
+        self._commands = commands
+        self._keys = keys
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """See contract.ClusterDesk."""
+        try:
+            roster = await self._membership.look()
+        except RedisUnavailable as error:
+            raise _unavailable(error) from error
+        return [_node(member, "draining" if member.draining else "live") for member in _sorted(roster.members)] + [
+            _node(member, "gone") for member in _sorted(roster.gone)
+        ]
+
+    async def drain(self, node: str, *, undo: bool) -> None:
+        """See contract.ClusterDesk."""
+        try:
+            roster = await self._membership.look()
+            if node not in roster.members:
+                raise NotFound(f"no node {node} lives; GET /v1/nodes lists those that do", field="id")
+            if undo:
+                await self._membership.ask_to_work(node)
+            else:
+                await self._membership.ask_to_drain(node, roster.now_us)
+        except RedisUnavailable as error:
+            raise _unavailable(error) from error
+        self._cluster.link.notify("members")
+
+    async def partitions(self) -> list[dict[str, Any]]:
+        """See contract.ClusterDesk."""
+        partitions = range(self._cluster.pipeline.partitions)
+        try:
+            roster = await self._membership.look()
+            tokens = await self._leases.tokens(partitions)
+            lengths = await self._run([("XLEN", self._keys.ingest(p, level)) for p in partitions for level in LEVELS])
+        except RedisUnavailable as error:
+            raise _unavailable(error) from error
+        waiting = {p: dict(zip(LEVELS, lengths[p * 10 : p * 10 + 10], strict=True)) for p in partitions}
+        oldest = await self._oldest(waiting)
+        spilled = await self._spilled(partitions)
+        placement = self._cluster.presence.placement
+        return [
+            {
+                "partition": p,
+                "owner": holder_of(tokens[p]) if p in tokens else None,
+                "placed": placement.get(p),
+                "epoch": epoch_of(tokens[p]) if p in tokens else 0,
+                "since": _moment_ms(epoch_of(tokens[p])) if p in tokens else None,
+                "backlog": {str(level): count for level, count in waiting[p].items()},
+                "spilled": spilled[p],
+                "lag_s": max(0.0, (roster.now_us - oldest[p]) / 1e6) if p in oldest else 0.0,
+            }
+            for p in partitions
+        ]
+
+    async def growth(self) -> dict[str, Any] | None:
+        """See contract.ClusterDesk."""
+        return None
+
+    async def grow(self, to: int) -> dict[str, Any]:
+        """See contract.ClusterDesk."""
+        raise NotImplementedError
+
+    async def rebalance(self) -> int:
+        """See contract.ClusterDesk."""
+        placement = self._cluster.presence.placement
+        try:
+            owners = await self._leases.holders(range(self._cluster.pipeline.partitions))
+        except RedisUnavailable as error:
+            raise _unavailable(error) from error
+        self._cluster.link.notify("members")
+        return sum(owners.get(partition) != node for partition, node in placement.items())
+
+    async def _oldest(self, waiting: Mapping[int, Mapping[int, int]]) -> dict[int, int]:
+        """Return when the oldest unsettled event of each partition that has one was accepted, µs since 1970."""
+        places = [(p, level) for p, levels in waiting.items() for level, count in levels.items() if count]
+        found = await self._run([("XRANGE", self._keys.ingest(*place), "-", "+", "COUNT", 1) for place in places])
+        oldest: dict[int, int] = {}
+        for (partition, _), entries in zip(places, found, strict=True):
+            at = _accepted_at(entries)
+            if at is not None:
+                oldest[partition] = min(at, oldest.get(partition, at))
+        return oldest
+
+    async def _spilled(self, partitions: Sequence[int]) -> dict[int, int]:
+        labels = await self._run([("SMEMBERS", self._keys.lanes(p)) for p in partitions])
+        queues = [(p, label.decode()) for p, found in zip(partitions, labels, strict=True) for label in found]
+        lengths = await self._run([("XLEN", self._keys.queue(p, label)) for p, label in queues])
+        spilled = dict.fromkeys(partitions, 0)
+        for (partition, _), length in zip(queues, lengths, strict=True):
+            spilled[partition] += length
+        return spilled
+
+    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            replies = await self._commands.run(commands)
+        except RedisUnavailable as error:
+            raise _unavailable(error) from error
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise Unavailable(f"Redis refuses to tell: {reply}") from reply
+        return replies
+
+
+def _node(member: Member, state: str) -> dict[str, Any]:
+    told = member.details
+    return {
+        "node": member.node,
+        "address": told.get("address"),
+        "version": told.get("version"),
+        "started_at": _moment_ms(int(told.get("started_at_ms", 0))),
+        "seen_s": member.silent_ms / 1000,
+        "state": state,
+        "partitions": told.get("partitions", 0) if state != "gone" else 0,
+        "consumers": told.get("consumers", 0),
+        "unsettled": told.get("unsettled", 0),
+        "load": told.get("load", 0.0),
+    }
+
+
+def _sorted(members: Mapping[str, Member]) -> list[Member]:
+    return [members[node] for node in sorted(members)]
+
+
+def _accepted_at(entries: Any) -> int | None:
+    try:
+        return int(entries[0][1][1].split()[2])
+    except (IndexError, ValueError, TypeError):  # settled meanwhile, or not written by a node
+        return None
+
+
+def _moment_ms(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _unavailable(error: RedisUnavailable) -> Unavailable:
+    return Unavailable(f"the state of the cluster cannot be read: {error}")

@@ -1,0 +1,148 @@
+"""A node's part of the cluster, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from partitioning.keys import Keys
+from partitioning.leases import Leases
+from partitioning.membership import Membership, Roster
+from partitioning.redis_commands import Commands
+from router_node.clock import SystemClock
+from router_node.cluster.cluster import Cluster
+from router_node.cluster.desk import ClusterDesk
+from router_node.cluster.ownership import Ownership
+from router_node.cluster.peer_link import PeerLink
+from router_node.cluster.presence import Presence, Seams
+from router_node.cluster.subscription_sync import SubscriptionSync
+from router_node.config import Settings
+from router_node.operations import Operations
+from router_node.pipeline import Pipeline
+
+GRACE_S = 1.0
+
+
+def form_cluster(
+    settings: Settings,
+    commands: Commands,
+    keys: Keys,
+    clock: SystemClock,
+    pipeline: Pipeline,
+    operations: Operations,
+    membership: Membership,
+    link: PeerLink,
+    leases: Leases,
+    ownership: Ownership,
+) -> Cluster:
+    """Join the parts of one node's life in the cluster."""
+    started_at_ms = clock.log_us() // 1000
+    rates = _Rate(pipeline)
+
+    def details() -> dict[str, Any]:
+        return {
+            "address": settings.listen,
+            "version": version("event-router"),
+            "started_at_ms": started_at_ms,
+            "draining": presence.stopping,
+            "partitions": len(ownership.owned),
+            "consumers": len(cluster.attachments),
+            "unsettled": pipeline.settler.unsettled_events,
+            "load": rates.per_s(),
+            "subscriptions": sync.applied,
+        }
+
+    def met(roster: Roster) -> None:
+        clock.set_log_us(roster.now_us)
+        cluster.met(roster)
+
+    sync = SubscriptionSync(
+        commands,
+        keys,
+        operations.load_subscriptions,
+        link.notify,
+        lambda: cluster.guests.subscriptions_changed(),
+        settings.lease_ms / 1000 + GRACE_S,
+    )
+    seams = Seams(details, lambda: pipeline.partitions, sync.look, met, lambda: link.notify("members"))
+    presence = Presence(membership, ownership, settings.lease_ms, seams)
+    cluster = Cluster(settings.node_id, pipeline, leases, link, ownership, presence, sync)
+    operations.others = OtherNodes(cluster, operations)
+    operations.cluster = ClusterDesk(cluster, membership, leases, commands, keys)
+    return cluster
+
+
+class OtherNodes:
+    """The other nodes, to this one's operations; see Others."""
+
+    def __init__(self, cluster: Cluster, operations: Operations) -> None:
+        self._cluster = cluster
+        self._operations = operations
+        cluster.questions["subscriptions"] = self._tell_subscriptions
+        cluster.questions["replay"] = self._replay_here
+
+    async def changed(self) -> None:
+        """See Others."""
+        await self._cluster.sync.announce(lambda: self._cluster.attachments.peers)
+
+    async def subscriptions(self) -> list[dict[str, Any]]:
+        """See Others."""
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(self._ask(peer)) for peer in self._cluster.attachments.peers]
+        return [each for task in asked for each in task.result()]
+
+    async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
+        """See Others."""
+        heads = {letter_id: letter_id.partition("-")[0] for letter_id in letter_ids}
+        partitions = {letter_id: int(head) for letter_id, head in heads.items() if head.isdecimal()}
+        owners = await self._cluster.owners(set(partitions.values()))
+        here: list[str] = []
+        done = 0
+        theirs: dict[str, list[str]] = {}
+        for letter_id in letter_ids:
+            owner = owners.get(partitions.get(letter_id, -1), self._cluster.node_id)
+            (here if owner == self._cluster.node_id else theirs.setdefault(owner, [])).append(letter_id)
+        for owner, ids in theirs.items():
+            done += int(await self._cluster.link.ask(owner, "replay", ids))
+        return here, done
+
+    def fault(self) -> str | None:
+        """See Others."""
+        cluster = self._cluster
+        if cluster.presence.cut_off:
+            return f"no answer from Redis for {cluster.presence.silent_s:.1f} s"
+        if cluster.draining:
+            return "draining"
+        if not cluster.sync.current:
+            return "its subscriptions are not up to date"
+        if not cluster.ownership.complete:
+            return f"{len(cluster.ownership.wanted)} are placed here"
+        return None
+
+    async def _ask(self, peer: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self._cluster.link.ask(peer, "subscriptions", None)
+        return found
+
+    async def _tell_subscriptions(self, _: Any) -> list[dict[str, Any]]:
+        return self._operations.subscriptions_here()
+
+    async def _replay_here(self, letter_ids: Any) -> int:
+        return await self._operations.replay_here(letter_ids)
+
+
+class _Rate:
+    """Events routed per second, between two looks."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._at, self._routed, self._last = time.monotonic(), 0, 0.0
+
+    def per_s(self) -> float:
+        now, routed = time.monotonic(), self._pipeline.router.routed
+        if now - self._at >= 0.2:
+            self._last = round((routed - self._routed) / (now - self._at), 1)
+            self._at, self._routed = now, routed
+        return self._last
