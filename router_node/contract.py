@@ -160,10 +160,58 @@ class HealthDesk(Protocol):
         """Return {"transport"|"persistence"|"queue"|"workers": {"ok": bool, "detail": str}} for /readyz."""
         ...
 
+
+class ClusterDesk(Protocol):
+    """Nodes and partitions, to operators; any node answers for the whole cluster. All raise Unavailable."""
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """Return each node by name: {"node", "address", "version", "started_at", "seen_s", "state": "live"|"draining",
+        "partitions", "consumers", "unsettled", "load"}.
+
+        ``seen_s`` is the age of its last sign of life, ``load`` events accepted a second, the others counts.
+        """
+        ...
+
+    async def drain(self, node: str, *, undo: bool) -> None:
+        """Have a node give up its partitions and take no more, or (``undo``) go back to work; both may be repeated.
+
+        Returns before it is done. Raises NotFound, and Conflict when there is no other node to take them.
+        """
+        ...
+
     async def partitions(self) -> list[dict[str, Any]]:
-        """Return {"partition", "owner", "epoch", "backlog": {"9": n, ...}, "lag_s"} of each partition."""
+        """Return each partition in order: {"partition", "owner", "placed", "epoch", "since", "backlog": {"9": n, ...},
+        "spilled", "lag_s"}.
+
+        ``owner`` is None while there is none, ``placed`` where placement wants it, ``since`` the time of the last
+        hand-off or None, ``backlog`` entries of the ingest streams, ``spilled`` events in the lanes' queues.
+        """
+        ...
+
+    async def growth(self) -> dict[str, Any] | None:
+        """Return how far growing is: {"from", "to", "sealed", "passed", "partitions", "lanes_waiting"}, or None.
+
+        Of ``partitions`` that give slots away, ``sealed`` have their fences in place and ``passed`` have settled all
+        before them; ``lanes_waiting`` lanes hold events until then.
+        """
+        ...
+
+    async def grow(self, to: int) -> dict[str, Any]:
+        """Begin to grow to that many partitions, or find it begun; returns :meth:`growth`.
+
+        Raises InvalidInput when there are as many or more, Conflict while another growth is under way.
+        """
+        ...
+
+    async def rebalance(self) -> int:
+        """Have every node look at its placement now; returns how many partitions are not where they are placed."""
         ...
 
 
 class Management(SubscriptionDesk, EventDesk, LetterDesk, HealthDesk, Protocol):
     """All that operators ask of a node."""
+
+    @property
+    def cluster(self) -> ClusterDesk:
+        """The desk for nodes and partitions."""
+        ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -12,6 +12,7 @@ import structlog
 
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
+from router_node.contract import ClusterDesk
 from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition
 from router_node.pipeline import Pipeline
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class Operations:
-    """Subscriptions, stored events, dead letters and health of a running node."""
+    """Subscriptions, stored events, dead letters and health of a running node; ``cluster`` is its desk for nodes."""
 
     def __init__(
         self,
@@ -36,16 +37,14 @@ class Operations:
         lanes: LaneLog,
         database: Database,
         dead_letters: DeadLetters,
-        node_id: str,
-        epoch: Callable[[int], int],
+        cluster: ClusterDesk,
     ) -> None:
         self._pipeline = pipeline
         self._ingest = ingest
         self._lanes = lanes
         self._database = database
         self._letters = dead_letters
-        self._node_id = node_id
-        self._epoch = epoch
+        self.cluster = cluster
         self._being_put: Counter[str] = Counter()
 
     async def load_subscriptions(self) -> None:
@@ -186,21 +185,6 @@ class Operations:
                 "detail": f"owns {owned} of {self._pipeline.partitions} partitions",
             },
         }
-
-    async def partitions(self) -> list[dict[str, Any]]:
-        """See Management."""
-        backlog = await self._ingest.backlog(range(self._pipeline.partitions))
-        now_us = await self._ingest.now_us()
-        return [
-            {
-                "partition": partition,
-                "owner": self._node_id if self._epoch(partition) else None,
-                "epoch": self._epoch(partition),
-                "backlog": {str(level): levels[level] for level in range(9, -1, -1)},
-                "lag_s": self._pipeline.settler.lag_s(partition, now_us),
-            }
-            for partition, levels in backlog.items()
-        ]
 
     async def _requeue(self, letter: DeadLetter) -> None:
         dispatch = self._pipeline.registry.get(letter.subscription)

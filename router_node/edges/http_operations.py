@@ -1,8 +1,7 @@
-"""Operations over HTTP: health, metrics, dead letters, partitions and nodes."""
+"""Operations over HTTP: health, metrics and dead letters."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -53,17 +52,6 @@ class OperationRoutes:
     async def metrics(self, _: Request) -> Response:
         """GET /metrics, in the Prometheus text format."""
         return Response(self._metrics_text(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
-
-    async def partitions(self, request: Request) -> Response:
-        """GET /v1/partitions."""
-        query(request)
-        return json_response({"partitions": await self._management.partitions()})
-
-    async def nodes(self, request: Request) -> Response:
-        """GET /v1/nodes: each node that owns partitions, and how many."""
-        query(request)
-        owned = Counter(each["owner"] for each in await self._management.partitions() if each["owner"] is not None)
-        return json_response({"nodes": [{"node": node, "partitions": count} for node, count in sorted(owned.items())]})
 
     async def letters(self, request: Request) -> Response:
         """GET /v1/dead-letters."""
