@@ -10,6 +10,7 @@ import typer
 from cli.address import DEFAULT_URL
 from cli.api import Api
 from cli.arguments import AsJson, Url, Wait, examples
+from cli.failures import Failure
 from cli.output import print_details, print_json, print_line, print_table
 from cli.rows import NODE_COLUMNS, node_row
 from cli.watching import watch
@@ -71,7 +72,7 @@ def drain_node(
         raise typer.BadParameter("there is nothing to wait for with --undo")
     asyncio.run(_set_draining(url, node_id, undo=undo))
     if wait:
-        watch(url, f"draining {node_id}", lambda api: _left(api, node_id))
+        watch(url, f"draining {node_id}", _Draining(node_id).left)
     state = "live" if undo else "drained" if wait else "draining"
     if as_json:
         print_json({"node": node_id, "state": state})
@@ -94,9 +95,24 @@ async def _set_draining(url: str, node_id: str, *, undo: bool) -> None:
         await (api.undrain if undo else api.drain)(node_id)
 
 
-async def _left(api: Api, node_id: str) -> int:
-    """Return how many partitions a node still has; one that has left the cluster has none."""
-    try:
-        return int((await api.node(node_id))["partitions"])
-    except NotFound:
-        return 0
+class _Draining:
+    """A node that is being drained, looked at again and again."""
+
+    def __init__(self, node_id: str) -> None:
+        self._node_id = node_id
+        self._began = False
+
+    async def left(self, api: Api) -> int:
+        """Return how many partitions it still has; one that has left the cluster has none.
+
+        Raises Failure when it was called back to work meanwhile: that would never end.
+        """
+        try:
+            node = await api.node(self._node_id)
+        except NotFound:
+            return 0
+        draining = node["state"] == "draining"
+        if self._began and not draining:
+            raise Failure(f"{self._node_id} was called back to work", "see `event-router nodes list`")
+        self._began = draining
+        return int(node["partitions"])

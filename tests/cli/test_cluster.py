@@ -70,6 +70,27 @@ async def test_a_node_is_drained_with_and_without_waiting(run: Run, desk: SmallC
     assert [each["state"] for each in await desk.nodes()] == ["live"] * 3
 
 
+async def test_waiting_ends_when_the_node_is_called_back(line: CommandLine, desk: SmallCluster) -> None:
+    desk.held = True
+    with line.start("nodes", "drain", "eu/1", "--wait") as process:
+        await desk.looked_at("nodes", 2)
+        await desk.drain("eu/1", undo=True)
+        _, err = await asyncio.to_thread(process.communicate, timeout=10)
+    assert process.returncode == ExitCode.FAILED
+    assert "eu/1 was called back to work" in err
+
+
+async def test_waiting_goes_on_while_the_node_asked_cannot_answer(line: CommandLine, desk: SmallCluster) -> None:
+    desk.held = True
+    with line.start("partitions", "grow", "8", "--wait") as process:
+        await desk.looked_at("growth", 3)
+        desk.away = True
+        await desk.looked_at("away", 1)
+        desk.away = desk.held = False
+        out, _ = await asyncio.to_thread(process.communicate, timeout=20)
+    assert (process.returncode, out) == (0, "there are 8 partitions\n")
+
+
 async def test_what_cannot_be_drained(run: Run) -> None:
     await run("nodes", "drain", "node-9", "--wait", code=ExitCode.NOT_FOUND)
     assert "nothing to wait for" in (await run("nodes", "drain", "eu/1", "--undo", "--wait", code=ExitCode.USAGE)).err
@@ -114,25 +135,13 @@ async def test_growing_is_begun_watched_and_found_done(run: Run, desk: SmallClus
 
 async def test_ctrl_c_leaves_the_growth_going(line: CommandLine, desk: SmallCluster) -> None:
     desk.held = True
-    watched = asyncio.Event()
-    look, desk_looks = desk.growth, 0
-
-    async def growth() -> dict[str, Any] | None:
-        nonlocal desk_looks
-        desk_looks += 1
-        if desk_looks > 3:
-            watched.set()
-        return await look()
-
-    desk.growth = growth  # type: ignore[method-assign]
     with line.start("partitions", "grow", "8", "--wait") as process:
-        async with asyncio.timeout(20):
-            await watched.wait()
+        await desk.looked_at("growth", 3)
         process.send_signal(signal.SIGINT)
         out, err = await asyncio.to_thread(process.communicate, timeout=10)
     assert process.returncode == ExitCode.INTERRUPTED
     assert (out, err) == ("", "growing from 4 to 8 goes on; it is only not watched any more\n")
-    assert await look() is not None
+    assert await desk.growth() is not None
 
 
 async def test_a_bar_on_a_terminal(line: CommandLine) -> None:

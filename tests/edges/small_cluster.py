@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from typing import Any
 
-from router_client.errors import Conflict, InvalidInput, NotFound
+from router_client.errors import Conflict, InvalidInput, NotFound, Unavailable
 from router_node.contract import ClusterDesk
 
 SINCE = "2026-03-01T12:00:00.000Z"
 
 
 class SmallCluster:
-    """See contract.ClusterDesk. While ``held`` nothing moves."""
+    """See contract.ClusterDesk. While ``held`` nothing moves, while ``away`` nothing is answered."""
 
     def __init__(self) -> None:
         self.held = False
+        self.away = False
+        self._looks: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(0))
         self._draining: dict[str, bool] = {"eu/1": False, "node-2": False, "node-3": False}
         self._owners = ["eu/1", "eu/1", "node-2", "node-3"]
         self._placed = list(self._owners)
         self._growth: dict[str, Any] | None = None
 
+    async def looked_at(self, what: str, times: int) -> None:
+        """Wait for so many more looks at ``nodes``, ``partitions`` or ``growth``, or in vain while ``away``."""
+        async with asyncio.timeout(20):
+            for _ in range(times):
+                await self._looks[what].acquire()
+
     async def nodes(self) -> list[dict[str, Any]]:
-        self._step()
+        self._look("nodes")
         return [
             {
                 "node": node,
@@ -46,7 +56,7 @@ class SmallCluster:
         self._placed = [each if each in live else live[-1] for each in self._placed]
 
     async def partitions(self) -> list[dict[str, Any]]:
-        self._step()
+        self._look("partitions")
         return [
             {
                 "partition": number,
@@ -62,7 +72,7 @@ class SmallCluster:
         ]
 
     async def growth(self) -> dict[str, Any] | None:
-        self._step()
+        self._look("growth")
         return self._growth
 
     async def grow(self, to: int) -> dict[str, Any]:
@@ -86,7 +96,10 @@ class SmallCluster:
     def _out_of_place(self) -> int:
         return sum(owner != placed for owner, placed in zip(self._owners, self._placed, strict=True))
 
-    def _step(self) -> None:
+    def _look(self, what: str) -> None:
+        self._looks["away" if self.away else what].release()
+        if self.away:
+            raise Unavailable("away")
         if self.held:
             return
         for number, placed in enumerate(self._placed):
