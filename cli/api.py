@@ -68,6 +68,44 @@ class Api:
         found: dict[str, Any] = await self._calls.call("GET", _path("subscriptions", name))
         return found
 
+    async def nodes(self) -> list[dict[str, Any]]:
+        """Return the nodes of the cluster."""
+        found: list[dict[str, Any]] = (await self._calls.call("GET", "/v1/nodes"))["nodes"]
+        return found
+
+    async def node(self, node_id: str) -> dict[str, Any]:
+        """Return one node of the cluster."""
+        found: dict[str, Any] = await self._calls.call("GET", _path("nodes", node_id))
+        return found
+
+    async def drain(self, node_id: str) -> None:
+        """Have a node begin to hand its partitions over."""
+        await self._calls.call("POST", _path("nodes", node_id, "drain"))
+
+    async def undrain(self, node_id: str) -> None:
+        """Have a node go back to work."""
+        await self._calls.call("DELETE", _path("nodes", node_id, "drain"))
+
+    async def partitions(self) -> dict[str, Any]:
+        """Return all partitions and the growth under way: ``{"partitions": [...], "growth": {...} or None}``."""
+        found: dict[str, Any] = await self._calls.call("GET", "/v1/partitions")
+        return found
+
+    async def partition(self, number: int) -> dict[str, Any]:
+        """Return one partition."""
+        found: dict[str, Any] = await self._calls.call("GET", _path("partitions", str(number)))
+        return found
+
+    async def grow(self, to: int) -> dict[str, Any]:
+        """Begin to grow to that many partitions, or find it begun; returns how far that is."""
+        body = orjson.dumps({"to": to})
+        growth: dict[str, Any] = await self._calls.call("POST", "/v1/partitions/grow", body=body)
+        return growth
+
+    async def rebalance(self) -> int:
+        """Have partitions go to their places now; returns how many have to."""
+        return int((await self._calls.call("POST", "/v1/partitions/rebalance"))["moving"])
+
     async def _post(self, path: str, letter_ids: Sequence[str]) -> Any:
         return await self._calls.call("POST", path, body=orjson.dumps({"ids": list(letter_ids)}))
 

@@ -32,6 +32,7 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", envvar="ER_CONFIG", help="TOML file of settings; ER_* variables go before it."),
 ]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done, with a bar on a terminal.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 

@@ -83,7 +83,7 @@ def _next_step(error: EventRouterError) -> str:
         ConnectionLost: _NODE_AWAY,
         Unavailable: "try again shortly; /readyz of the node says which part is away",
         Overloaded: "try again later, or publish more slowly",
-        NotFound: "list what there is with `event-router events list` or `event-router dlq list`",
+        NotFound: "list what there is: `event-router events list`, and likewise dlq, nodes and partitions",
         Conflict: "look at the present state first",
         InvalidInput: "correct what it names; `--help` shows examples",
     }

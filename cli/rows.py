@@ -1,7 +1,8 @@
-"""How events and dead letters look as rows of a table."""
+"""How events, dead letters, nodes and partitions look as rows of a table."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cli.output import Column, short_time
@@ -14,6 +15,23 @@ LETTER_COLUMNS = (
     Column("REASON"),
     Column("TRIES"),
     Column("TYPE"),
+)
+NODE_COLUMNS = (
+    Column("NODE", whole=True),
+    Column("STATE"),
+    Column("PARTITIONS"),
+    Column("CONSUMERS"),
+    Column("UNSETTLED"),
+    Column("EVENTS/S"),
+    Column("SEEN"),
+)
+PARTITION_COLUMNS = (
+    Column("PARTITION"),
+    Column("OWNER", whole=True),
+    Column("LAST HAND-OFF", whole=True),
+    Column("BACKLOG"),
+    Column("SPILLED"),
+    Column("LAG"),
 )
 
 
@@ -39,3 +57,35 @@ def letter_row(letter: dict[str, Any]) -> list[object]:
         letter["attempts"],
         letter["event_type"],
     ]
+
+
+def node_row(node: dict[str, Any]) -> list[object]:
+    """Return the row of a node."""
+    return [
+        node["node"],
+        node["state"],
+        node["partitions"],
+        node["consumers"],
+        node["unsettled"],
+        f"{node['load']:,.0f}",
+        f"{node['seen_s']:.1f} s ago",
+    ]
+
+
+def partition_row(partition: dict[str, Any]) -> list[object]:
+    """Return the row of a partition; where its owner is not where it is placed, both are shown."""
+    owner, placed = partition["owner"] or "-", partition["placed"]
+    return [
+        partition["partition"],
+        owner if placed in (owner, None) else f"{owner} -> {placed}",
+        short_time(partition["since"]),
+        levels(partition["backlog"]),
+        partition["spilled"] or "-",
+        f"{partition['lag_s']:.1f} s" if partition["lag_s"] else "-",
+    ]
+
+
+def levels(backlog: Mapping[str, int]) -> str:
+    """Return what waits at which priority, highest first, such as ``9:3 5:120``; levels without any are left out."""
+    waiting = sorted(((int(level), count) for level, count in backlog.items() if count), reverse=True)
+    return " ".join(f"{level}:{count}" for level, count in waiting) or "-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from redis.exceptions import RedisError
 
@@ -15,14 +15,19 @@ from router_node.node import run
 from stores.errors import StoreError
 
 
-async def run_until_signalled(settings: Settings, announce: Callable[[str], None]) -> None:
+async def run_until_signalled(
+    settings: Settings, announce: Callable[[str], None], asked: Callable[[], Awaitable[None]] | None = None
+) -> None:
     """Run a node until SIGTERM or SIGINT; ``announce`` is told its address once it serves.
 
     The first signal lets a serving node drain, and ends one that is still starting. A second one ends it at once.
-    Raises Failure then, and when Redis or the database cannot be used; else what the node raises, in ExceptionGroups.
+    ``asked``, if given, is called too: its return stops the node as a first signal does, and does not count as one.
+
+    Raises Failure after a second signal, and when Redis or the database cannot be used; else what the node raises, in
+    ExceptionGroups.
     """
     try:
-        await _run(settings, announce)
+        await _run(settings, announce, asked)
     except* (RedisError, StoreError) as group:
         error = _first(group)
         raise Failure(
@@ -32,10 +37,12 @@ async def run_until_signalled(settings: Settings, announce: Callable[[str], None
         ) from error
 
 
-async def _run(settings: Settings, announce: Callable[[str], None]) -> None:
+async def _run(
+    settings: Settings, announce: Callable[[str], None], asked: Callable[[], Awaitable[None]] | None
+) -> None:
     stop = asyncio.Event()
     serving = asyncio.Event()
-    forced = asyncio.Event()
+    once, forced = asyncio.Event(), asyncio.Event()
 
     def ready(address: str) -> None:
         serving.set()
@@ -44,13 +51,25 @@ async def _run(settings: Settings, announce: Callable[[str], None]) -> None:
     async with asyncio.TaskGroup() as tasks:
         node = tasks.create_task(run(settings, stop, ready), name="node")
 
-        def signalled() -> None:
-            if stop.is_set():
-                forced.set()
+        def ask() -> None:
             stop.set()
-            if forced.is_set() or not serving.is_set():
+            if not serving.is_set():
                 node.cancel()
 
+        def signalled() -> None:
+            if once.is_set():
+                forced.set()
+                node.cancel()
+            once.set()
+            ask()
+
+        async def ask_when_asked(asked: Callable[[], Awaitable[None]]) -> None:
+            await asked()
+            ask()
+
+        if asked is not None:
+            asking = tasks.create_task(ask_when_asked(asked), name="asked to stop")
+            node.add_done_callback(lambda _: asking.cancel())
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, signalled)
     if forced.is_set():

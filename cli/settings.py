@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from router_node.config import Settings
 
 
-def read_settings(path: Path | None, **overrides: str | None) -> Settings:
+def read_settings(path: Path | None, **overrides: str | int | None) -> Settings:
     """Read the settings as a node would. Raises Failure, a usage error, that lists all faults."""
     # Loaded here, so that publishing and subscribing need not wait for what checks settings.
     from router_node.config import ConfigError, load_settings

@@ -42,6 +42,8 @@ class Settings(BaseModel):
     redis_url: str | None = Field(default=None, description="Redis URL; without one the node is embedded")
     database_url: str = Field(default="sqlite:///event-router.sqlite", description="postgresql:// or sqlite:/// URL")
     listen: str = Field(default="127.0.0.1:8080", description="host:port to serve HTTP and WebSocket on")
+    reuse_port: bool = Field(default=False, description="share the port with other nodes of this machine")
+    workers: int = Field(default=1, ge=1, le=64, description="nodes that `serve` runs, sharing the port")
     node_id: str = Field(default_factory=_default_node_id, min_length=1, max_length=128, pattern=r"^[^\s]+$")
     cluster: str = Field(default="default", description="prefix of all keys, so that several clusters share a Redis")
     partitions: int = Field(default=64, ge=1, le=1024, description="used by the first start of a cluster only")

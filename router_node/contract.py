@@ -168,46 +168,56 @@ class HealthDesk(Protocol):
 
 
 class ClusterDesk(Protocol):
-    """Nodes and partitions, to operators. All methods raise Unavailable when the cluster's state cannot be read."""
+    """Nodes and partitions, to operators; any node answers for the whole cluster. All raise Unavailable."""
 
     async def nodes(self) -> list[dict[str, Any]]:
-        """Return {"node", "address", "version", "started_at", "seen_s", "state": live | draining | gone, "partitions",
-        "consumers", "unsettled", "load" (events routed per second)} of each node.
+        """Return each node by name: {"node", "address", "version", "started_at", "seen_s", "partitions", "consumers",
+        "unsettled", "load", "state": "live"|"draining"|"gone"}.
+
+        ``seen_s`` is the age of its last sign of life, ``load`` events accepted a second, the others counts.
         """
         ...
 
     async def drain(self, node: str, *, undo: bool) -> None:
-        """Have a node hand its partitions to the others and take none, or, with ``undo``, take part again.
+        """Have a node give up its partitions and take no more, or (``undo``) go back to work; both may be repeated.
 
-        Raises NotFound.
+        Returns before it is done. Raises NotFound, and Conflict when there is no other node to take them.
         """
         ...
 
     async def partitions(self) -> list[dict[str, Any]]:
-        """Return what there is to know of each partition.
+        """Return each partition in order: {"partition", "owner", "placed", "epoch", "since", "backlog": {"9": n, ...},
+        "spilled", "lag_s"}.
 
-        "owner", "epoch" and "since" say who owns it, "placed" who should, "backlog" {"9": n, ...} the record batches
-        waiting at each priority, "spilled" the events in lanes' queues, "lag_s" the age of the oldest batch.
+        ``owner`` is None while there is none, ``placed`` where placement wants it, ``since`` the time of the last
+        hand-off or None, ``backlog`` entries of the ingest streams, ``spilled`` events in the lanes' queues.
         """
         ...
 
     async def growth(self) -> dict[str, Any] | None:
-        """Return {"from", "to", "sealed", "passed", "partitions", "lanes_waiting"}, None when nothing grows."""
+        """Return how far growing is: {"from", "to", "sealed", "passed", "partitions", "lanes_waiting"}, or None.
+
+        Of ``partitions`` that give slots away, ``sealed`` have their fences in place and ``passed`` have settled all
+        before them; ``lanes_waiting`` lanes hold events until then.
+        """
         ...
 
     async def grow(self, to: int) -> dict[str, Any]:
-        """Begin to grow to ``to`` partitions, or go on; returns :meth:`growth`.
+        """Begin to grow to that many partitions, or find it begun; returns :meth:`growth`.
 
-        Raises InvalidInput for a number that is not larger or too large, Conflict while another growth is under way.
+        Raises InvalidInput when there are as many or more, Conflict while another growth is under way.
         """
         ...
 
     async def rebalance(self) -> int:
-        """Have every node look at its placement now; returns how many partitions are not where they should be."""
+        """Have every node look at its placement now; returns how many partitions are not where they are placed."""
         ...
 
 
 class Management(SubscriptionDesk, EventDesk, LetterDesk, HealthDesk, Protocol):
     """All that operators ask of a node."""
 
-    cluster: ClusterDesk
+    @property
+    def cluster(self) -> ClusterDesk:
+        """The desk for nodes and partitions."""
+        ...

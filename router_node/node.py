@@ -28,6 +28,7 @@ from router_node.cluster.subscription_sync import RAISE_VERSION
 from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Published, Settlement
 from router_node.edges.server import serve
+from router_node.embedded_cluster import EmbeddedCluster
 from router_node.flow.deliver import Right
 from router_node.log.memory import MemoryLog
 from router_node.log.port import IngestLog, LaneLog
@@ -251,7 +252,8 @@ def _assemble(
         global_filters=[compile_filter(spec) for spec in settings.global_filters],
         max_event_bytes=settings.max_event_bytes,
     )
-    operations = Operations(pipeline, ingest, lanes, database, letters, settings.node_id, right.epoch)
+    cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
+    operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
     return Node(settings, pipeline, operations, Metrics(pipeline))
 
 

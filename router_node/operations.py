@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +15,6 @@ from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFo
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
-from router_node.embedded_desk import EmbeddedDesk
 from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition
 from router_node.pipeline import Pipeline
@@ -70,7 +69,8 @@ class Alone:
 
 
 class Operations:
-    """Subscriptions, stored events, dead letters and health of a running node; ``others`` is set once it has some."""
+    """Subscriptions, stored events, dead letters and health of a running node; ``others`` and ``cluster`` are
+    the other nodes, once it has some."""
 
     def __init__(
         self,
@@ -79,17 +79,16 @@ class Operations:
         lanes: LaneLog,
         database: Database,
         dead_letters: DeadLetters,
-        node_id: str,
-        epoch: Callable[[int], int],
+        cluster: ClusterDesk,
     ) -> None:
         self._pipeline = pipeline
         self._ingest = ingest
         self._lanes = lanes
         self._database = database
         self._letters = dead_letters
+        self.cluster = cluster
         self._being_put: Counter[str] = Counter()
         self.others: Others = Alone()
-        self.cluster: ClusterDesk = EmbeddedDesk(pipeline, ingest, node_id, epoch)
 
     async def load_subscriptions(self) -> None:
         """Take up the durable subscriptions of the store, and forget those that are gone from it.

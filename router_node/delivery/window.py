@@ -94,6 +94,10 @@ class Window:
         """Return the keys of the lanes there are."""
         return [lane.key for lane in self._lanes.values()]
 
+    def spilled_lanes(self) -> Iterator[tuple[int, int]]:
+        """Yield the partition of each lane, and how many events are in the lane's queue."""
+        return ((lane.key.partition, lane.queued) for lane in self._lanes.values())
+
     def admit(self, item: Item) -> bool:
         """Hold an item in memory; True when it may be delivered now."""
         self.held += 1

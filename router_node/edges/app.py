@@ -16,6 +16,7 @@ from router_client.errors import NotFound
 from router_node.contract import Engine, Management
 from router_node.edges.bodies import Bodies
 from router_node.edges.connections import Connections
+from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_events import EventRoutes
 from router_node.edges.http_operations import OperationRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
@@ -64,8 +65,9 @@ def create_app(
     events = EventRoutes(engine, management, bodies, limits)
     subscriptions = SubscriptionRoutes(engine, management, bodies, connections, limits)
     operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
+    cluster = ClusterRoutes(management.cluster, bodies)
     http = Starlette(
-        routes=_routes(events, subscriptions, operations),
+        routes=[*_event_routes(events, subscriptions), *_operator_routes(operations, cluster)],
         middleware=[Middleware(Guard)],
         exception_handlers={HTTPException: routing_problem},
     )
@@ -78,7 +80,7 @@ def create_app(
     )
 
 
-def _routes(events: EventRoutes, subscriptions: SubscriptionRoutes, operations: OperationRoutes) -> list[Route]:
+def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes) -> list[Route]:
     return [
         _resource("/v1/events", GET=events.page, POST=events.publish),
         _resource("/v1/events/{id:path}/trace", GET=events.trace),
@@ -89,12 +91,22 @@ def _routes(events: EventRoutes, subscriptions: SubscriptionRoutes, operations: 
         ),
         _resource("/v1/subscriptions/{name}/pull", POST=subscriptions.pull),
         _resource("/v1/subscriptions/{name}/settle", POST=subscriptions.settle),
+    ]
+
+
+def _operator_routes(operations: OperationRoutes, cluster: ClusterRoutes) -> list[Route]:
+    return [
         _resource("/v1/dead-letters", GET=operations.letters),
         _resource("/v1/dead-letters/replay", POST=operations.replay_letters),
         _resource("/v1/dead-letters/purge", POST=operations.purge_letters),
         _resource("/v1/dead-letters/{id}", GET=operations.letter, DELETE=operations.delete_letter),
-        _resource("/v1/partitions", GET=operations.partitions),
-        _resource("/v1/nodes", GET=operations.nodes),
+        _resource("/v1/nodes", GET=cluster.nodes),
+        _resource("/v1/nodes/{id:path}/drain", POST=cluster.drain, DELETE=cluster.undrain),
+        _resource("/v1/nodes/{id:path}", GET=cluster.node),
+        _resource("/v1/partitions", GET=cluster.partitions),
+        _resource("/v1/partitions/grow", POST=cluster.grow),
+        _resource("/v1/partitions/rebalance", POST=cluster.rebalance),
+        _resource("/v1/partitions/{number}", GET=cluster.partition),
         _resource("/healthz", GET=operations.healthz),
         _resource("/readyz", GET=operations.readyz),
         _resource("/metrics", GET=operations.metrics),

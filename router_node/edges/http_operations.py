@@ -1,4 +1,4 @@
-"""Operations over HTTP: health, metrics, dead letters, partitions and nodes."""
+"""Operations over HTTP: health, metrics and dead letters."""
 
 from __future__ import annotations
 
@@ -52,17 +52,6 @@ class OperationRoutes:
     async def metrics(self, _: Request) -> Response:
         """GET /metrics, in the Prometheus text format."""
         return Response(self._metrics_text(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
-
-    async def partitions(self, request: Request) -> Response:
-        """GET /v1/partitions."""
-        query(request)
-        cluster = self._management.cluster
-        return json_response({"partitions": await cluster.partitions(), "growth": await cluster.growth()})
-
-    async def nodes(self, request: Request) -> Response:
-        """GET /v1/nodes."""
-        query(request)
-        return json_response({"nodes": await self._management.cluster.nodes()})
 
     async def letters(self, request: Request) -> Response:
         """GET /v1/dead-letters."""

@@ -100,7 +100,7 @@ async def serve(
     limits = Limits(max_event_bytes=settings.max_event_bytes, max_body_bytes=settings.max_body_bytes)
     identity = Identity(settings.node_id, settings.cluster)
     app = create_app(engine, management, limits=limits, metrics_text=metrics_text, identity=identity)
-    listener = listen(host, port)
+    listener = listen(host, port, reuse_port=settings.reuse_port)
     with listener:
         ready_at = f"http://{_shown(host)}:{listener.getsockname()[1]}"
         await serve_app(app, listener, limits, stop, lambda: ready(ready_at))
@@ -121,13 +121,17 @@ async def serve_app(
         server.should_exit = True
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises OSError."""
+def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """Return a listening socket; with ``reuse_port`` one of several of this machine among which the kernel spreads
+    connections, if they all say so. Raises OSError.
+    """
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     # The protocol must be named: asyncio turns Nagle's delays (40 ms an answer) off only where it is.
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
     except BaseException:

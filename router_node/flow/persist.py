@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -83,6 +83,10 @@ class Persister:
     def behind(self) -> int:
         """Events spilled while the store was away and not stored yet."""
         return sum(self._spilled.values())
+
+    def spilled_lanes(self) -> Iterator[tuple[int, int]]:
+        """Yield the partition of each lane, and how many events are in the lane's queue."""
+        return ((lane.partition, events) for lane, events in self._spilled.items())
 
     def offer(self, entry: Entry, position: Position, event: Mapping[str, Any], body: bytes) -> None:
         """Take an event just read from the log."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from tests.support.child_process import clean_environment
 
@@ -56,13 +56,15 @@ class CommandLine:
             assert done.returncode == code, f"ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str | Path, **variables: str) -> subprocess.Popen[str]:
-        """Start a command that lives on, with all three streams as pipes."""
+    def start(
+        self, *arguments: str | Path, stderr: int | IO[str] = subprocess.PIPE, **variables: str
+    ) -> subprocess.Popen[str]:
+        """Start a command that lives on, with all three streams as pipes unless ``stderr`` is a file."""
         return subprocess.Popen(
             self._argv(arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             env={**self.environment, **variables},
             cwd=self.folder,

@@ -53,6 +53,13 @@ def test_these_are_the_commands() -> None:
         "dlq show",
         "dlq replay",
         "dlq purge",
+        "nodes list",
+        "nodes show",
+        "nodes drain",
+        "partitions list",
+        "partitions show",
+        "partitions grow",
+        "partitions rebalance",
         "config show",
         "config check",
         "doctor",
@@ -95,7 +102,11 @@ def test_every_exit_code_is_in_the_reference() -> None:
     assert [code for code in ExitCode if f"| {int(code)} |" not in REFERENCE] == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["publish", "--help"], ["dlq", "replay", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["publish", "--help"], ["dlq", "replay", "--help"], ["partitions", "grow", "--help"]],
+    ids=" ".join,
+)
 def test_help_fits_80_columns(cli: CommandLine, arguments: list[str]) -> None:
     shown = cli(*arguments).out
     assert "event-router" in shown

@@ -46,11 +46,14 @@ def test_dev_uses_neither_redis_nor_postgresql(cli: CommandLine) -> None:
     refused = cli("dev", code=2, ER_DATABASE_URL="postgresql://er:s3cret@localhost/er")
     assert "--database sqlite:///" in refused.err
     assert "s3cret" not in refused.err
-    with cli.start("dev", "--listen", "127.0.0.1:0", ER_REDIS_URL=f"redis://127.0.0.1:{free_port()}") as node:
+    cluster = {"ER_REDIS_URL": f"redis://127.0.0.1:{free_port()}", "ER_WORKERS": "2"}
+    with cli.start("dev", "--listen", "127.0.0.1:0", **cluster) as node:
         assert node.stdout is not None
         assert "listens on" in node.stdout.readline()
         node.terminate()
-        assert "does not use ER_REDIS_URL" in node.communicate(timeout=5)[1]
+        said = node.communicate(timeout=5)[1]
+        assert "does not use ER_REDIS_URL" in said
+        assert "does not use ER_WORKERS" in said
         assert node.returncode == 0
 
 

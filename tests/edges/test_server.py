@@ -102,3 +102,11 @@ def test_answers_are_not_held_back_by_the_kernel() -> None:
 def test_an_address_in_use_is_an_error_and_not_the_end_of_the_process() -> None:
     with listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
         listen("127.0.0.1", listener.getsockname()[1])
+
+
+def test_an_address_is_shared_only_by_those_who_all_say_so() -> None:
+    with listen("127.0.0.1", 0, reuse_port=True) as first:
+        port = first.getsockname()[1]
+        listen("127.0.0.1", port, reuse_port=True).close()
+        with pytest.raises(OSError, match="in use"):
+            listen("127.0.0.1", port)
