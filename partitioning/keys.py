@@ -50,6 +50,14 @@ class Keys:
         """Hash: spilled entry -> attempts made and the time of the next."""
         return f"{{er:{self.cluster}:{partition}}}:retry:{lane}"
 
+    def fences(self, partition: int) -> str:
+        """Hash: priority -> the number of partitions its stream has passed the fence for."""
+        return f"{{er:{self.cluster}:{partition}}}:fences"
+
+    def owed(self, partition: int) -> str:
+        """Set of the lanes that still hold what they spilled before the fence."""
+        return f"{{er:{self.cluster}:{partition}}}:owed"
+
     def dead_letters(self, partition: int) -> str:
         """Stream of dead letters."""
         return f"{{er:{self.cluster}:{partition}}}:dlq"

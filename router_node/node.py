@@ -11,10 +11,10 @@ from typing import TypeVar
 import structlog
 
 from partitioning.errors import RedisUnavailable
+from partitioning.growth import GROWTH_SCRIPTS, Growth, Plan, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
-from partitioning.redis_commands import Commands
 from partitioning.redis_connect import connect
 from router_client.errors import ClosedError, Conflict, EventRouterError, Unavailable
 from router_client.event import Event
@@ -22,6 +22,7 @@ from router_client.spec import SubscriptionSpec
 from router_node.clock import SystemClock
 from router_node.cluster.cluster import Cluster
 from router_node.cluster.form import form_cluster
+from router_node.cluster.growing import Growing
 from router_node.cluster.ownership import Ownership, SoleOwner
 from router_node.cluster.peer_link import PeerLink
 from router_node.cluster.subscription_sync import RAISE_VERSION
@@ -29,6 +30,7 @@ from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Published, Settlement
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
+from router_node.flow.append import Relocate
 from router_node.flow.deliver import Right
 from router_node.log.memory import MemoryLog
 from router_node.log.port import IngestLog, LaneLog
@@ -47,7 +49,7 @@ from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
 START_S = 60.0
-SCRIPTS = (APPEND, SETTLE, STEP, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS)
+SCRIPTS = (APPEND, SETTLE, STEP, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
 
 T = TypeVar("T")
 
@@ -182,7 +184,17 @@ async def _memory_node(settings: Settings, database: Database) -> AsyncIterator[
     letters = database.dead_letters
     memory = MemoryLog(letters, backlog_limit=settings.backlog_limit, dedup_window_s=settings.dedup_window_s)
     partitions = min(settings.partitions, EMBEDDED_PARTITIONS)
-    node = _assemble(settings, partitions, memory, memory, database, letters, SystemClock(), SoleOwner())
+    node = _assemble(
+        settings,
+        partitions,
+        memory,
+        memory,
+        database,
+        letters,
+        SystemClock(),
+        SoleOwner(),
+        place=Routes(partitions).partition_of,
+    )
     await node.management.load_subscriptions()
     for partition in range(partitions):
         await node.pipeline.own(partition)
@@ -196,21 +208,31 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
     async with AsyncExitStack() as stack:
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
-        partitions = await _insist(lambda: _agreed_partitions(commands, keys, settings.partitions), "Redis")
+        growth = Growth(commands, keys)
+        plan = await _insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
+        membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
+        link = PeerLink(commands, keys, settings.node_id, membership.incarnation)
+        routes = Routes(plan.partitions)
+        growing = Growing(
+            growth, routes, plan, tokens, lambda: link.notify("members"), remember_s=settings.dedup_window_s
+        )
         streams = RedisStreams(
-            calls, keys, tokens, backlog_limit=settings.backlog_limit, dedup_window_s=settings.dedup_window_s
+            calls,
+            keys,
+            tokens,
+            backlog_limit=settings.backlog_limit,
+            dedup_window_s=settings.dedup_window_s,
+            former=growing.former,
         )
         clock = SystemClock()
         clock.set_log_us(await streams.now_us())
-        membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
-        link = PeerLink(commands, keys, settings.node_id, membership.incarnation)
         leases = Leases(commands, keys, settings.node_id, settings.lease_ms)
         ownership = Ownership(leases, settings.lease_ms, tokens, lambda _: link.notify("members"))
         node = _assemble(
             settings,
-            partitions,
+            plan.total,
             streams,
             RedisLanes(calls, keys, tokens),
             database,
@@ -219,9 +241,21 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             lost=ownership.lost,
             foreign=lambda name: node.cluster is not None and node.cluster.lives(name),
+            place=routes.partition_of,
+            relocate=growing.relocate,
         )
         node.cluster = form_cluster(
-            settings, commands, keys, clock, node.pipeline, node.management, membership, link, leases, ownership
+            settings,
+            commands,
+            keys,
+            clock,
+            node.pipeline,
+            node.management,
+            membership,
+            link,
+            leases,
+            ownership,
+            growing,
         )
         async with node.cluster.joined():
             yield node
@@ -239,6 +273,8 @@ def _assemble(
     *,
     lost: Callable[[int], None] = lambda _: None,
     foreign: Callable[[str], bool] = lambda _: False,
+    place: Callable[[int], tuple[int, int]],
+    relocate: Relocate = lambda record, _: record,
 ) -> Node:
     pipeline = Pipeline(
         partitions=partitions,
@@ -249,6 +285,8 @@ def _assemble(
         right=right,
         lost=lost,
         foreign=foreign,
+        place=place,
+        relocate=relocate,
         global_filters=[compile_filter(spec) for spec in settings.global_filters],
         max_event_bytes=settings.max_event_bytes,
     )
@@ -257,10 +295,10 @@ def _assemble(
     return Node(settings, pipeline, operations, Metrics(pipeline))
 
 
-async def _agreed_partitions(commands: Commands, keys: Keys, wanted: int) -> int:
+async def _agreed_plan(growth: Growth, wanted: int) -> Plan:
     """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
-    await commands.one(("HSETNX", keys.meta(), "partitions", str(wanted)))
-    return int(await commands.one(("HGET", keys.meta(), "partitions")) or wanted)
+    await growth.propose(wanted)
+    return await growth.plan() or Plan(wanted)
 
 
 async def _insist(call: Callable[[], Awaitable[T]], what: str) -> T:

@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
-from partitioning.slots import slot_table
 from router_client.errors import ClosedError, EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.undeliverable import Undeliverable
-from router_node.flow.append import Appender
+from router_node.flow.append import Appender, Relocate
 from router_node.flow.deliver import Dispatch, Right
 from router_node.flow.match import Routable, RouterEngine
 from router_node.flow.persist import LANE as STORE_LANE
@@ -43,8 +42,9 @@ class Pipeline:
     """The stages of one node, running.
 
     ``right`` is ownership's word on what may be delivered; ``lost`` gives a partition up; ``ring`` tells the owner of a
-    stream that it has something (this node's own bell, when it is None); ``foreign`` knows subscriptions that live on
-    other nodes, whose queues are not to be dropped.
+    stream that it has something (at first this node's own bell); ``foreign`` knows subscriptions that live on other
+    nodes, whose queues are not to be dropped; ``place`` and ``relocate`` find the partition of a slot;
+    ``fenced`` hears of fences read.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class Pipeline:
         right: Right,
         lost: Callable[[int], None],
         foreign: Callable[[str], bool] = lambda _: False,
+        place: Callable[[int], tuple[int, int]],
+        relocate: Relocate = lambda record, _: record,
         global_filters: Sequence[Routable] = (),
         max_event_bytes: int,
     ) -> None:
@@ -69,6 +71,7 @@ class Pipeline:
         self._foreign = foreign
         self._sharers = 1
         self.ring: Callable[[int, int], None]
+        self.fenced: Callable[[Entry], None] = self._unexpected_fence
         self.bell = Bell()
         self.ring = self.bell.ring
         self.settler = Settler(ingest, lanes, self._lose)
@@ -81,8 +84,8 @@ class Pipeline:
             self.registry.routes_of, global_filters, self.persister.offer, self._bury_unreadable, self.settler.release
         )
         self.reader = Reader(ingest, self.bell, self.settler.room, self.settler.held, self._route)
-        self.appender = Appender(ingest, lambda partition, priority: self.ring(partition, priority))
-        self.publisher = Publisher(slot_table(partitions).partition_of, self.appender.append, max_event_bytes)
+        self.appender = Appender(ingest, lambda partition, priority: self.ring(partition, priority), relocate)
+        self.publisher = Publisher(place, self.appender.append, max_event_bytes)
         self.ended_totals: Counter[str] = Counter()
         self.refused_subscriptions: set[str] = set()
         self._abandoned: deque[LaneKey] = deque()
@@ -90,10 +93,17 @@ class Pipeline:
         self._all_discarded = asyncio.Event()
         self._all_discarded.set()
 
-    async def own(self, partition: int) -> None:
-        """Take up a partition whose lease is ours: what earlier owners spilled first, then what they left pending."""
+    async def own(self, partition: int, barred: Collection[str] = ()) -> None:
+        """Take up a partition whose lease is ours: what earlier owners spilled first, then what they left pending.
+
+        ``barred`` are labels of lanes that may only queue for now.
+        """
         state = await self._lanes.load(partition)
         self.persister.resume(partition, state)
+        for label in barred:
+            subscription, _, priority = label.rpartition(":")
+            if subscription in self.registry:
+                self.registry.get(subscription).window.bar(partition, [int(priority)])
         self.registry.resume(partition, state)
         self._abandon(lane for lane in state.queued if not self._is_known(lane.subscription))
         self.reader.own(partition)
@@ -174,8 +184,14 @@ class Pipeline:
                     dispatch.yield_room()
 
     def _route(self, entry: Entry) -> None:
+        if entry.fence:
+            self.fenced(entry)
+            return
         self.settler.hold(entry)
         self.router.route(entry)
+
+    def _unexpected_fence(self, entry: Entry) -> None:
+        log.error("a fence in a log that does not grow", partition=entry.partition, priority=entry.priority)
 
     def _lose(self, partition: int) -> None:
         self.disown(partition)

@@ -16,6 +16,7 @@ from router_client.spec import SubscriptionSpec
 from router_node.cluster import frames
 from router_node.cluster.attachments import Attachments, by_owner, settle_frame
 from router_node.cluster.doorbells import Doorbells
+from router_node.cluster.growing import Growing
 from router_node.cluster.guests import Guests, settlement_of
 from router_node.cluster.ownership import Ownership, Work
 from router_node.cluster.peer_link import Hearing, PeerLink
@@ -47,6 +48,7 @@ class Cluster:
         ownership: Ownership,
         presence: Presence,
         sync: SubscriptionSync,
+        growing: Growing,
     ) -> None:
         self.node_id = node_id
         self.pipeline = pipeline
@@ -54,6 +56,8 @@ class Cluster:
         self.ownership = ownership
         self.presence = presence
         self.sync = sync
+        self.growing = growing
+        growing.serve(pipeline)
         self._leases = leases
         self.attachments = Attachments(node_id, link, pipeline.registry)
         self.guests = Guests(link, pipeline.registry)
@@ -81,7 +85,7 @@ class Cluster:
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
         """Be a member while the block runs; then hand everything over and leave."""
-        work = Work(self.sync.catch_up, self.pipeline.own, self.pipeline.let_go, self.pipeline.disown)
+        work = Work(self.sync.catch_up, self.growing.own, self.pipeline.let_go, self._disown)
         self._work = work
         async with asyncio.TaskGroup() as tasks:
             self._answering = tasks
@@ -91,6 +95,7 @@ class Cluster:
                 loops = [
                     tasks.create_task(self.presence.run(work), name="presence"),
                     tasks.create_task(self.sync.run(), name="subscriptions"),
+                    tasks.create_task(self.growing.run(), name="growth"),
                 ]
                 try:
                     yield
@@ -101,6 +106,10 @@ class Cluster:
                         await self.leave()
             finally:
                 linked.cancel()
+
+    def _disown(self, partition: int) -> None:
+        self.growing.disown(partition)
+        self.pipeline.disown(partition)
 
     async def leave(self) -> None:
         """Hand everything over, so that the other nodes go on at once. Clients may stay a little longer."""

@@ -9,11 +9,13 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from partitioning.errors import RedisUnavailable
+from partitioning.growth import Growth
 from partitioning.keys import Keys
 from partitioning.leases import Leases, epoch_of, holder_of
 from partitioning.membership import Member, Membership
 from partitioning.redis_commands import Command, Commands
-from router_client.errors import NotFound, Unavailable
+from partitioning.slots import MAX_PARTITIONS
+from router_client.errors import Conflict, InvalidInput, NotFound, Unavailable
 from router_node.cluster.cluster import Cluster
 
 LEVELS = range(9, -1, -1)
@@ -30,6 +32,7 @@ class ClusterDesk:
         self._leases = leases
         self._commands = commands
         self._keys = keys
+        self._growth = Growth(commands, keys)
 
     async def nodes(self) -> list[dict[str, Any]]:
         """See contract.ClusterDesk."""
@@ -84,11 +87,41 @@ class ClusterDesk:
 
     async def growth(self) -> dict[str, Any] | None:
         """See contract.ClusterDesk."""
-        return None
+        try:
+            plan = await self._growth.plan()
+            if plan is None or not plan.target:
+                return None
+            passages = await self._growth.passages(range(plan.partitions))
+        except RedisUnavailable as error:
+            raise _unavailable(error) from error
+        return {
+            "from": plan.partitions,
+            "to": plan.target,
+            "partitions": plan.partitions,
+            "sealed": sum(passage.sealed >= plan.target for passage in passages.values()),
+            "passed": sum(passage.is_past(plan.target) for passage in passages.values()),
+            "lanes_waiting": sum(len(passage.owed) for passage in passages.values()),
+        }
 
     async def grow(self, to: int) -> dict[str, Any]:
         """See contract.ClusterDesk."""
-        raise NotImplementedError
+        present = self._cluster.growing.plan
+        if not present.partitions < to <= MAX_PARTITIONS and to != present.target:
+            raise InvalidInput(
+                f"more than the {present.partitions} there are, and at most {MAX_PARTITIONS}", field="to"
+            )
+        try:
+            agreed, before, target = await self._growth.begin(present.partitions, to)
+        except RedisUnavailable as error:
+            raise _unavailable(error) from error
+        if not agreed:
+            under_way = (
+                f"the growth from {before} to {target} is under way" if target else f"there are {before} already"
+            )
+            raise Conflict(under_way, field="to")
+        self._cluster.link.notify("members")
+        begun = {"from": before, "to": to, "partitions": before, "sealed": 0, "passed": 0, "lanes_waiting": 0}
+        return await self.growth() or begun
 
     async def rebalance(self) -> int:
         """See contract.ClusterDesk."""

@@ -15,6 +15,7 @@ from partitioning.redis_commands import Commands
 from router_node.clock import SystemClock
 from router_node.cluster.cluster import Cluster
 from router_node.cluster.desk import ClusterDesk
+from router_node.cluster.growing import Growing
 from router_node.cluster.ownership import Ownership
 from router_node.cluster.peer_link import PeerLink
 from router_node.cluster.presence import Presence, Seams
@@ -37,6 +38,7 @@ def form_cluster(
     link: PeerLink,
     leases: Leases,
     ownership: Ownership,
+    growing: Growing,
 ) -> Cluster:
     """Join the parts of one node's life in the cluster."""
     started_at_ms = clock.log_us() // 1000
@@ -67,9 +69,14 @@ def form_cluster(
         lambda: cluster.guests.subscriptions_changed(),
         settings.lease_ms / 1000 + GRACE_S,
     )
-    seams = Seams(details, lambda: pipeline.partitions, sync.look, met, lambda: link.notify("members"))
+
+    async def look() -> None:
+        await growing.look()
+        await sync.look()
+
+    seams = Seams(details, lambda: pipeline.partitions, look, met, lambda: link.notify("members"))
     presence = Presence(membership, ownership, settings.lease_ms, seams)
-    cluster = Cluster(settings.node_id, pipeline, leases, link, ownership, presence, sync)
+    cluster = Cluster(settings.node_id, pipeline, leases, link, ownership, presence, sync, growing)
     operations.others = OtherNodes(cluster, operations)
     operations.cluster = ClusterDesk(cluster, membership, leases, commands, keys)
     return cluster

@@ -18,11 +18,12 @@ log = structlog.get_logger(__name__)
 class Work:
     """What ownership asks of the stages: take a partition up, let go of some in good order, or drop one at once.
 
-    ``prepare`` is awaited before the first of several is taken up.
+    ``own`` tells False when the partition has to wait, to be asked again later. ``prepare`` is awaited before the first
+    of several is taken up.
     """
 
     prepare: Callable[[], Awaitable[None]]
-    own: Callable[[int], Awaitable[None]]
+    own: Callable[[int], Awaitable[bool]]
     drain: Callable[[Collection[int]], Awaitable[None]]
     disown: Callable[[int], None]
 
@@ -49,6 +50,7 @@ class Ownership:
         self.wanted: frozenset[int] = frozenset()
         self._to_load: set[int] = set()
         self._leaving: set[int] = set()
+        self._waiting: set[int] = set()
         self.lost_leases = self.taken_leases = self.handed_over = 0
 
     def epoch(self, partition: int) -> int:
@@ -68,8 +70,13 @@ class Ownership:
 
     @property
     def complete(self) -> bool:
-        """Everything placed here is owned here."""
-        return self.wanted <= self.owned
+        """Everything placed here is owned here, but for new partitions that wait for what precedes them."""
+        return self.wanted <= self.owned | (self._waiting & self.tokens.keys())
+
+    @property
+    def waiting(self) -> bool:
+        """Some partitions are held that cannot be taken up yet."""
+        return bool(self._to_load)
 
     def lost(self, partition: int) -> None:
         """A script found the lease gone; the next round takes it again if it is free."""
@@ -98,10 +105,16 @@ class Ownership:
         if not to_load:
             return
         await work.prepare()
+        taken_up = 0
         for partition in to_load:
-            await work.own(partition)
-            self._to_load.discard(partition)
-        log.info("took partitions over", partitions=len(to_load), owned=len(self.tokens))
+            if await work.own(partition):
+                taken_up += 1
+                self._to_load.discard(partition)
+                self._waiting.discard(partition)
+            else:
+                self._waiting.add(partition)
+        if taken_up:
+            log.info("took partitions over", partitions=taken_up, owned=len(self.tokens))
 
     def unwanted(self) -> set[int]:
         """Return the partitions that are placed elsewhere now and are not being handed over yet."""

@@ -157,7 +157,7 @@ class Presence:
 
     def _pause_s(self) -> float:
         beat_s = self._lease_s / BEATS_IN_A_LEASE
-        if not self._ownership.complete:
+        if not self._ownership.complete or self._ownership.waiting:
             return min(MISSING_S, beat_s)
         others = (m.silent_ms for node, m in self.roster.members.items() if node != self._membership.node_id)
         until_silent_s = self._lease_s - max(others, default=0) / 1000 + 0.01

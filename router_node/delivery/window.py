@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -63,6 +63,7 @@ class Window:
         self._wanted = wanted
         self._lanes: dict[tuple[int, int], Lane] = {}
         self._high_water: dict[LaneKey, Position] = {}
+        self._barred: set[tuple[int, int]] = set()
         self.held = 0
         self.held_bytes = 0
 
@@ -77,6 +78,27 @@ class Window:
         """Tell whether an event read again from its ingest stream is one that an earlier owner settled or spilled."""
         mark = self._high_water.get(lane.key) if self._high_water else None
         return mark is not None and position <= mark
+
+    def bar(self, partition: int, priorities: Collection[int]) -> None:
+        """Deliver nothing of these lanes, only queue it, until :meth:`unbar`: what precedes it is elsewhere still."""
+        self._barred.update((partition, priority) for priority in priorities)
+
+    def unbar(self, partition: int, priority: int) -> None:
+        """Deliver what a barred lane has queued meanwhile."""
+        self._barred.discard((partition, priority))
+        lane = self._lanes.get((partition, priority))
+        if lane is not None:
+            self._want(lane)
+
+    def is_barred(self, lane: Lane) -> bool:
+        """Tell whether a lane may only queue now."""
+        return bool(self._barred) and (lane.key.partition, lane.key.priority) in self._barred
+
+    def spill_lane(self, partition: int, priority: int) -> None:
+        """Send what a live lane holds to its queue, so that its stream may be left behind."""
+        lane = self._lanes.get((partition, priority))
+        if lane is not None and not lane.spilling and lane.items:
+            self.begin_spill(lane)
 
     @property
     def full(self) -> bool:
@@ -189,6 +211,7 @@ class Window:
             self.held -= 1
             self.held_bytes -= len(item.body)
         self._high_water = {k: v for k, v in self._high_water.items() if k.partition != partition}
+        self._barred = {place for place in self._barred if place[0] != partition}
         return lost
 
     def close(self) -> None:
@@ -211,7 +234,7 @@ class Window:
         if not self._ours(lane):
             return
         for item in lane.stepped(taken, answer):
-            if lane.drained and self._wanted() and self._room(lane):
+            if lane.drained and self._wanted() and self._room(lane) and not self.is_barred(lane):
                 lane.cursor = item.queue_id or lane.cursor
                 self._take_in(lane, item)
             else:
@@ -252,7 +275,8 @@ class Window:
             self._upkeep.release(entry)
 
     def _want(self, lane: Lane) -> None:
-        if lane.spilling and not lane.drained and not lane.fetching and self._wanted() and self._room(lane):
+        ready = lane.spilling and not lane.drained and not lane.fetching and not self.is_barred(lane)
+        if ready and self._wanted() and self._room(lane):
             self._upkeep.fetch(lane, self)
 
     def _room(self, lane: Lane) -> bool:

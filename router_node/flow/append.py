@@ -7,27 +7,33 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from router_client.errors import EventRouterError, Overloaded, Unavailable
-from router_node.log.port import IngestLog, NewRecord
+from router_node.log.port import Answer, IngestLog, Moved, NewRecord
 
 WAITING_EVENTS = 20_000
 WAITING_BYTES = 64 * 1024 * 1024
 COMMIT_EVENTS = 2_000
 COMMIT_BYTES = 4 * 1024 * 1024
 
-Answers = list[bool | EventRouterError]
+RELOCATIONS = 8
+
+Appended = list[tuple[NewRecord, bool | EventRouterError]]
+Relocate = Callable[[NewRecord, Moved], NewRecord]
 
 
 class Appender:
     """One commit is under way at any time; what arrives meanwhile forms the next, so batches grow with the load.
 
     That also keeps the order in which one publisher sent its events. ``appended`` is told each (partition, priority)
-    that has something new.
+    that has something new; ``relocate`` finds where a record goes whose slot has moved.
     """
 
-    def __init__(self, log: IngestLog, appended: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, log: IngestLog, appended: Callable[[int, int], None], relocate: Relocate = lambda record, _: record
+    ) -> None:
         self._log = log
         self._appended = appended
-        self._waiting: deque[tuple[Sequence[NewRecord], int, asyncio.Future[Answers]]] = deque()
+        self._relocate = relocate
+        self._waiting: deque[tuple[Sequence[NewRecord], int, asyncio.Future[Appended]]] = deque()
         self._waiting_events = 0
         self._waiting_bytes = 0
         self._more = asyncio.Event()
@@ -39,8 +45,9 @@ class Appender:
         """Events waiting for the next commit, at most ``WAITING_EVENTS`` and those of one call."""
         return self._waiting_events
 
-    async def append(self, records: Sequence[NewRecord]) -> Answers:
-        """Append in the next commit; see IngestLog.append.
+    async def append(self, records: Sequence[NewRecord]) -> Appended:
+        """Append in the next commit; returns each record, as it was placed in the end, with its answer: False
+        appended, True a duplicate, or why it was refused.
 
         Raises Overloaded when too much is waiting, LogUnavailable when the outcome is unknown. A caller that is
         cancelled gives up the answer only: the events may still be appended.
@@ -50,7 +57,7 @@ class Appender:
         if self._waiting_events >= WAITING_EVENTS or self._waiting_bytes >= WAITING_BYTES:
             self.refused += len(records)
             raise Overloaded("too many events wait for the log on this node")
-        answers: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
+        answers: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         size = sum(len(record.body) for record in records)
         self._waiting.append((records, size, answers))
         self._waiting_events += len(records)
@@ -70,27 +77,40 @@ class Appender:
             calls = self._next_group()
             records = [record for call, _, _ in calls for record in call]
             try:
-                answers = await self._log.append(records)
+                appended = await self._commit(records)
             except EventRouterError as error:
                 for _, _, future in calls:
                     if not future.done():
                         future.set_exception(error)
                 continue
             self.commits += 1
-            self._report(records, answers)
+            self._report(appended)
             at = 0
             for call, _, future in calls:
                 if not future.done():
-                    future.set_result(answers[at : at + len(call)])
+                    future.set_result(appended[at : at + len(call)])
                 at += len(call)
+
+    async def _commit(self, records: Sequence[NewRecord]) -> Appended:
+        """Append, following slots that move meanwhile before anything newer is appended: so their order holds."""
+        answers = await self._log.append(records)
+        placed = list(zip(records, answers, strict=True))
+        for _ in range(RELOCATIONS):
+            moved = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, Moved)]
+            if not moved:
+                break
+            again = [self._relocate(*placed[index]) for index in moved]  # type: ignore[arg-type]  # told apart above
+            for index, record, answer in zip(moved, again, await self._log.append(again), strict=True):
+                placed[index] = (record, answer)
+        return [(record, _final(answer)) for record, answer in placed]
 
     def close(self) -> None:
         """Refuse new work; :meth:`run` ends when what waits is committed."""
         self._closed = True
         self._more.set()
 
-    def _next_group(self) -> list[tuple[Sequence[NewRecord], int, asyncio.Future[Answers]]]:
-        calls: list[tuple[Sequence[NewRecord], int, asyncio.Future[Answers]]] = []
+    def _next_group(self) -> list[tuple[Sequence[NewRecord], int, asyncio.Future[Appended]]]:
+        calls: list[tuple[Sequence[NewRecord], int, asyncio.Future[Appended]]] = []
         events = size = 0
         while self._waiting and (not calls or (events < COMMIT_EVENTS and size < COMMIT_BYTES)):
             call = self._waiting.popleft()
@@ -101,9 +121,9 @@ class Appender:
         self._waiting_bytes -= size
         return calls
 
-    def _report(self, records: Sequence[NewRecord], answers: Answers) -> None:
+    def _report(self, appended: Appended) -> None:
         rung = set()
-        for record, answer in zip(records, answers, strict=True):
+        for record, answer in appended:
             if answer is False:
                 self.accepted += 1
                 rung.add((record.partition, record.priority))
@@ -111,3 +131,9 @@ class Appender:
                 self.refused += 1
         for partition, priority in rung:
             self._appended(partition, priority)
+
+
+def _final(answer: Answer) -> bool | EventRouterError:
+    if isinstance(answer, Moved):
+        return Unavailable("the partitions are being moved faster than this node can follow; publish again")
+    return answer

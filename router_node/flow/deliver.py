@@ -119,7 +119,7 @@ class Dispatch:
         if self._spills:
             item.entry = entry
             entry.outstanding += 1
-            if lane.spilling or self.window.full or self._absent(now):
+            if lane.spilling or self.window.full or self._absent(now) or self.window.is_barred(lane):
                 self.window.spill(item)
                 return
         if self.window.admit(item):
@@ -213,6 +213,11 @@ class Dispatch:
     def freeze(self, partition: int) -> None:
         """Begin no more deliveries from a partition that is being handed over."""
         self._frozen.add(partition)
+
+    def spill(self, partition: int, priority: int) -> None:
+        """Send what is unsettled of a stream to the queue: the stream is about to be left behind."""
+        if self._spills:
+            self.window.spill_lane(partition, priority)
 
     def in_flight_from(self, partitions: Collection[int]) -> int:
         """Return the number of deliveries under way from these partitions."""

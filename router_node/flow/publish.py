@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from partitioning.slots import slot_of
 from router_client.errors import EventRouterError, InvalidInput
 from router_client.event import MAX_EVENT_BYTES, Event, checked, complete, encode_object
 from router_node.contract import Published
@@ -15,15 +16,18 @@ NOT_YET = ("deliver_at", "expires_at")
 
 
 class Publisher:
-    """Turns event objects into appended records; one answer for each, in order."""
+    """Turns event objects into appended records; one answer for each, in order.
+
+    ``place`` finds a slot's partition, and the number of partitions by which it was found.
+    """
 
     def __init__(
         self,
-        partition_of: Callable[[str], int],
-        append: Callable[[Sequence[NewRecord]], Awaitable[list[bool | EventRouterError]]],
+        place: Callable[[int], tuple[int, int]],
+        append: Callable[[Sequence[NewRecord]], Awaitable[list[tuple[NewRecord, bool | EventRouterError]]]],
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
-        self._partition_of = partition_of
+        self._place = place
         self._append = append
         self._max_event_bytes = max_event_bytes
 
@@ -49,8 +53,8 @@ class Publisher:
             if not isinstance(each, tuple):
                 results.append(each)
                 continue
-            answer = next(answers)
-            results.append(Published(each[0], each[1].partition, answer) if isinstance(answer, bool) else answer)
+            record, answer = next(answers)
+            results.append(Published(each[0], record.partition, answer) if isinstance(answer, bool) else answer)
         return results
 
     def _read(self, body: object) -> tuple[str, NewRecord] | EventRouterError:
@@ -71,5 +75,6 @@ class Publisher:
             if field in event:
                 raise InvalidInput("scheduled and expiring events are not offered by this version", field=field)
         body = encode_object(event, self._max_event_bytes)
-        event_id, partition = event["id"], self._partition_of(event["correlation_id"])
-        return event_id, NewRecord(partition, event["priority"], event_id if id_was_chosen else None, body)
+        event_id, slot = event["id"], slot_of(event["correlation_id"])
+        partition, table = self._place(slot)
+        return event_id, NewRecord(partition, event["priority"], event_id if id_was_chosen else None, body, slot, table)

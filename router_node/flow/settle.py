@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from router_client.errors import Overloaded
-from router_node.delivery.lane import Lane, Taken
+from router_node.delivery.lane import Lane, Taken, id_order
 from router_node.delivery.window import Window
 from router_node.log.insist import insist
 from router_node.log.port import Entry, IngestLog, LaneLog, LaneStepped, LostPartition
@@ -91,6 +91,11 @@ class Settler:
     def held(self, partition: int) -> int:
         """Return how many unsettled events of a partition are in memory."""
         return self._held_events[partition]
+
+    def holds_before(self, partition: int, priority: int, entry_id: bytes) -> bool:
+        """Tell whether anything of a stream that came before an entry is unsettled in memory."""
+        before = id_order(entry_id)
+        return any(e.priority == priority and id_order(e.entry_id) < before for e in self._held[partition])
 
     def lag_s(self, partition: int, now_us: int) -> float:
         """Return the age of the oldest event of a partition that is unsettled in memory, 0 when there is none."""

@@ -8,9 +8,10 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from itertools import islice
 
-from router_client.errors import EventRouterError, Overloaded
+from router_client.errors import Overloaded
 from router_node.log.port import (
     MAX_BATCH_EVENTS,
+    Answer,
     Entry,
     LaneKey,
     LaneStep,
@@ -60,10 +61,10 @@ class MemoryLog:
         self._retries: dict[LaneKey, dict[bytes, RetryState]] = defaultdict(dict)
         self._high_water: dict[LaneKey, Position] = {}
 
-    async def append(self, records: Sequence[NewRecord]) -> list[bool | EventRouterError]:
+    async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
         """See IngestLog."""
         now = await self.now_us()
-        answers: list[bool | EventRouterError] = []
+        answers: list[Answer] = []
         batches: dict[tuple[int, int], list[bytes]] = defaultdict(list)
         for record in records:
             if self._spilled >= SPILLED_AT_MOST:

@@ -42,19 +42,36 @@ NOWHERE = Position(0, 0)
 
 
 class NewRecord(NamedTuple):
-    """One encoded event to append. ``dedup_id`` is the id its publisher chose, None when the node made it."""
+    """One encoded event to append. ``dedup_id`` is the id its publisher chose, None when the node made it.
+
+    ``table`` is the number of partitions by which ``partition`` was found from ``slot``.
+    """
 
     partition: int
     priority: int
     dedup_id: str | None
     body: bytes
+    slot: int = 0
+    table: int = 0
+
+
+class Moved(NamedTuple):
+    """The answer to a record whose partition uses a newer table: it was not appended and may belong elsewhere."""
+
+    partition: int
+    table: int
+
+
+Answer = bool | Moved | EventRouterError
+"""What became of a record: False appended, True a duplicate, else why it was not appended."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
     """One record batch of an ingest stream: events of consecutive positions; ``accepted_at_us`` is the first's time.
 
-    ``outstanding`` counts what must settle or spill before the entry may leave its stream.
+    ``outstanding`` counts what must settle or spill before the entry may leave its stream. A ``fence`` has no events:
+    it marks where slots move away, to the table of that many partitions.
     """
 
     partition: int
@@ -64,6 +81,7 @@ class Entry:
     accepted_at_us: int
     bodies: Sequence[bytes]
     outstanding: int = 0
+    fence: int = 0
 
     def accepted_at(self, position: Position) -> int:
         """Return when the event at ``position`` was accepted, µs since 1970: one microsecond apart within a batch."""
@@ -130,8 +148,8 @@ class PartitionState:
 class IngestLog(Protocol):
     """Ten streams of record batches per partition, highest priority first."""
 
-    async def append(self, records: Sequence[NewRecord]) -> list[bool | EventRouterError]:
-        """Append; one answer per record: False appended, True a duplicate (not appended), or why it was refused.
+    async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
+        """Append; one answer per record.
 
         Records of one partition and priority keep their order. Raises LogUnavailable when the outcome is unknown.
         """

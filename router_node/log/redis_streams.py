@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -15,9 +15,11 @@ from router_node.log.port import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
     NOWHERE,
+    Answer,
     Entry,
     LogUnavailable,
     LostPartition,
+    Moved,
     NewRecord,
     Position,
 )
@@ -31,7 +33,11 @@ log = structlog.get_logger(__name__)
 
 
 class RedisStreams:
-    """IngestLog on Redis. ``tokens`` maps each owned partition to its fencing token, kept current by the ownership."""
+    """IngestLog on Redis.
+
+    ``tokens`` maps each owned partition to its fencing token, kept current by the ownership; ``former`` names the
+    partition that a record would have gone to before its slot moved, as long as that one may know its id.
+    """
 
     def __init__(
         self,
@@ -42,26 +48,42 @@ class RedisStreams:
         backlog_limit: int = 100_000,
         dedup_window_s: float = 120.0,
         dedup_ids: int = 100_000,
+        former: Callable[[NewRecord], int | None] = lambda _: None,
     ) -> None:
         self._pipeline = pipeline
         self._keys = keys
         self._tokens = tokens
+        self._former = former
         self._append_options = (backlog_limit, int(dedup_window_s * 1000), dedup_ids, GROUP)
         self.groups_recreated = 0
 
-    async def append(self, records: Sequence[NewRecord]) -> list[bool | EventRouterError]:
+    async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
         """See IngestLog."""
+        accepted_before = await self._accepted_before(records)
         by_partition: dict[int, list[int]] = defaultdict(list)
         for index, record in enumerate(records):
-            by_partition[record.partition].append(index)
+            if index not in accepted_before:
+                by_partition[record.partition].append(index)
         calls = [chunk for indexes in by_partition.values() for chunk in _chunks(indexes, records)]
         replies = await self._pipeline.run([self._append_call(records, chunk) for chunk in calls])
-        answers: list[bool | EventRouterError] = [False] * len(records)
+        answers: list[Answer] = [index in accepted_before for index in range(len(records))]
         for chunk, reply in zip(calls, replies, strict=True):
             refusal = _refusal(records[chunk[0]].partition, reply)
             for offset, index in enumerate(chunk):
                 answers[index] = refusal or reply[offset] == 1
         return answers
+
+    async def _accepted_before(self, records: Sequence[NewRecord]) -> set[int]:
+        """Find the duplicates of events that were accepted by the partition their slot has lately moved from."""
+        moved = [
+            (index, before, record.dedup_id)
+            for index, record in enumerate(records)
+            if record.dedup_id is not None and (before := self._former(record)) is not None
+        ]
+        found = await self._pipeline.run(
+            [("ZSCORE", self._keys.ids(before), dedup_id) for _, before, dedup_id in moved]
+        )
+        return {index for (index, _, _), score in zip(moved, found, strict=True) if isinstance(score, bytes)}
 
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
         """See IngestLog."""
@@ -139,7 +161,8 @@ class RedisStreams:
         for index in chunk:
             record = records[index]
             arguments += (record.priority, record.dedup_id or "", record.body)
-        return APPEND.call(keys, *self._append_options, *arguments)
+        table = min(records[index].table for index in chunk)
+        return APPEND.call(keys, *self._append_options, table, *arguments)
 
     def _settle_call(self, partition: int, entries: Sequence[Entry]) -> Command:
         keys: list[str] = [self._keys.lease(partition), self._keys.position(partition)]
@@ -188,11 +211,13 @@ def _chunks(indexes: list[int], records: Sequence[NewRecord]) -> Iterable[list[i
         yield chunk
 
 
-def _refusal(partition: int, reply: Any) -> EventRouterError | None:
+def _refusal(partition: int, reply: Any) -> Moved | EventRouterError | None:
     if isinstance(reply, OutOfMemoryError):
         return Overloaded("Redis is out of memory; what is there is being delivered", retry_after_s=2.0)
     if isinstance(reply, RedisError):
         return LogUnavailable(f"Redis refused the append: {reply}")
+    if reply[0] == -2:
+        return Moved(partition, reply[1])
     if reply[0] == -1:
         return Overloaded(f"partition {partition} has its full backlog of unsettled events")
     return None
@@ -210,6 +235,8 @@ def _entries(partition: int, priority: int, reply: Any) -> Iterable[Entry]:
 def _entry(partition: int, priority: int, entry_id: bytes, fields: Sequence[bytes] | None) -> Entry:
     if not fields:  # deleted by hand while it was pending: an entry without events, which settles at once
         return Entry(partition, priority, entry_id, NOWHERE, 0, [])
+    if fields[0] == b"f" and fields[1].isdigit():
+        return Entry(partition, priority, entry_id, NOWHERE, 0, [], fence=int(fields[1]))
     try:
         generation, sequence, accepted = map(int, fields[1].split())
     except (ValueError, IndexError):  # not written by us: one body that is no event, which becomes a dead letter

@@ -23,6 +23,7 @@ class Load:
     def __init__(self, url: str, *, keys: int = 500) -> None:
         self._url = url.replace("http://", "ws://")
         self._keys = keys
+        self._published = 0
         self._numbers: dict[tuple[str, int], int] = defaultdict(int)
         self.acknowledged: set[str] = set()
         self.delivered: dict[str, int] = defaultdict(int)
@@ -36,9 +37,11 @@ class Load:
 
         ``until_taken``: an event refused as overloaded is published again, before anything newer.
         """
+        first = self._published
+        self._published += count
         async with EventRouterClient(self._url) as client:
-            for start in range(0, count, batch):
-                events = list(self._events(start, min(batch, count - start)))
+            for start in range(first, first + count, batch):
+                events = list(self._events(start, min(batch, first + count - start)))
                 while events:
                     events = self._refused_of(events, await client.publish_many(events), until_taken)
                     if pause_s:

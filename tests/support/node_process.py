@@ -19,7 +19,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class NodeProcess:
-    """One ``event-router serve`` on 127.0.0.1.
+    """One ``event-router serve`` on 127.0.0.1, or another ``module`` with the same command line.
 
     ``settings`` are further ER_* variables (``ER_LEASE_MS="500"``). Leaving the context kills a node that still runs.
 
@@ -36,11 +36,13 @@ class NodeProcess:
         cluster: str = "default",
         node_id: str | None = None,
         ready_within_s: float = 20.0,
+        module: str = "cli.main",
         **settings: str,
     ) -> None:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="er-node-"))
         self._ready_within_s = ready_within_s
+        self._module = module
         self._settings = {
             "ER_REDIS_URL": redis_url,
             "ER_DATABASE_URL": database_url,
@@ -72,7 +74,7 @@ class NodeProcess:
     def spawn(self) -> None:
         """Start the node without waiting for it, as in a test where it cannot become ready yet."""
         self._process = ChildProcess(
-            [sys.executable, "-m", "cli.main", "serve"],
+            [sys.executable, "-m", self._module, "serve"],
             log=self.folder / "node.log",
             env=clean_environment(PYTHONUNBUFFERED="1", **self._settings),
             cwd=_ROOT,

@@ -1,13 +1,17 @@
 -- Append events to one partition: deduplicate, number, and add one record batch per priority.
 -- KEYS: pos, ids, in:<p> for each of the ten priorities 0..9.
--- ARGV: backlog limit (events), deduplication window in ms, ids remembered at most, group,
---       then per event: priority, dedup id ('' for none), body.
--- Returns {-1} when the backlog is full (nothing was changed), else one 0 (appended) or 1 (duplicate) per event.
+-- ARGV: backlog limit (events), deduplication window in ms, ids remembered at most, group, the number of partitions by
+--       which the caller found this one, then per event: priority, dedup id ('' for none), body.
+-- Returns {-1} when the backlog is full, {-2, number} when this partition uses a newer table (nothing was changed
+-- either time), else one 0 (appended) or 1 (duplicate) per event.
 -- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>" of its first event, then one field 'e' per
 -- event; each further event is one sequence number and one microsecond on.
 local pos, ids = KEYS[1], KEYS[2]
 local limit, window, most, group = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled', 'at')
+local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled', 'at', 'table')
+if tonumber(state[5] or '0') > tonumber(ARGV[5]) then
+  return {-2, tonumber(state[5])}
+end
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- Each event has a time of its own, a microsecond after the one before at the least: the store's order is the log's.
@@ -21,7 +25,7 @@ if not gen then
   redis.call('HSET', pos, 'gen', gen)
 end
 local answers, batches, fresh_ids = {}, {}, false
-for i = 5, #ARGV, 3 do
+for i = 6, #ARGV, 3 do
   local priority, id = tonumber(ARGV[i]), ARGV[i + 1]
   local duplicate = 0
   if id ~= '' then

@@ -1,0 +1,226 @@
+"""This node's part in growing the number of partitions; partitioning/growth.py says what happens to each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from partitioning.errors import RedisUnavailable
+from partitioning.growth import Growth, Passage, Plan, Routes
+from partitioning.slots import slot_table
+from router_node.log.port import Entry, Moved, NewRecord
+from router_node.pipeline import Pipeline
+
+TICK_S = 0.05
+PAUSE_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class Growing:
+    """Follows the plan, and takes the steps that are due for the partitions owned here (``tokens``).
+
+    ``remember_s`` is how long a partition's ids are asked about after its slots have moved, the deduplication window.
+    """
+
+    def __init__(
+        self,
+        growth: Growth,
+        routes: Routes,
+        plan: Plan,
+        tokens: Mapping[int, str],
+        notify: Callable[[], None],
+        remember_s: float,
+    ) -> None:
+        self._growth = growth
+        self._routes = routes
+        self.plan = plan
+        self._tokens = tokens
+        self._notify = notify
+        self._remember_s = remember_s
+        self._seen_at = time.monotonic() if plan.target or plan.steps else float("-inf")
+        self._pipeline: Pipeline | None = None
+        self._sealed: dict[int, str] = {}
+        self._fences: dict[tuple[int, int], Entry] = {}
+        self._owing: set[int] = set()
+        self._barred: dict[int, frozenset[str]] = {}
+        self._due = asyncio.Event()
+        self.passed = self.moved = 0
+
+    def serve(self, pipeline: Pipeline) -> None:
+        """Work on the partitions of this pipeline."""
+        self._pipeline = pipeline
+        pipeline.fenced = self._fence_read
+
+    # -- for the append
+
+    def relocate(self, record: NewRecord, moved: Moved) -> NewRecord:
+        """Find where a record goes now."""
+        self.moved += 1
+        self._routes.moved(moved.partition, moved.table)
+        partition, table = self._routes.partition_of(record.slot)
+        return record._replace(partition=partition, table=table)
+
+    def former(self, record: NewRecord) -> int | None:
+        """Return the partition that had a record's slot before, while it may know the record's id."""
+        before_growth = self._routes.first(record.slot)
+        if before_growth != record.partition:
+            return before_growth
+        if time.monotonic() - self._seen_at > self._remember_s:
+            return None
+        for before, after in reversed(self.plan.steps):
+            if before <= record.partition < after:
+                return slot_table(before).owners[record.slot]
+        return None
+
+    # -- for the rounds
+
+    async def look(self) -> None:
+        """Learn the plan in force. Raises RedisUnavailable."""
+        plan = await self._growth.plan()
+        if plan is None or plan.total < self.plan.total:
+            await self._growth.restore(self.plan)
+            return
+        if plan != self.plan:
+            self._seen_at = time.monotonic()
+            log.info("the plan of partitions", partitions=plan.partitions, target=plan.target or None)
+        self.plan = plan
+        self._routes.grown(plan.partitions)
+        if self._pipeline is not None:
+            self._pipeline.partitions = plan.total
+        if plan.target or self._owing or self._barred:
+            self._due.set()
+
+    async def own(self, partition: int) -> bool:
+        """Take a partition up; False while one of its parents still has to pass a fence. Raises RedisUnavailable."""
+        pipeline = self._pipeline
+        assert pipeline is not None  # noqa: S101 - served before anything is owned
+        parents = self.plan.parents(partition)
+        barred: frozenset[str] = frozenset()
+        if parents:
+            passages = await self._growth.passages(parents)
+            if not all(each.is_past(self._born_at(partition)) for each in passages.values()):
+                return False
+            barred = _owed(passages)
+        await pipeline.own(partition, barred)
+        if barred:
+            self._barred[partition] = barred
+        if self.plan.steps:
+            self._owing.add(partition)
+        self._due.set()
+        return True
+
+    def disown(self, partition: int) -> None:
+        """Forget a partition."""
+        self._barred.pop(partition, None)
+        self._owing.discard(partition)
+        self._sealed.pop(partition, None)
+        for source in [s for s in self._fences if s[0] == partition]:
+            del self._fences[source]
+
+    async def run(self) -> None:
+        """Take what steps are due until cancelled."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            try:
+                await self.step()
+            except RedisUnavailable as error:
+                log.warning("the growth waits for Redis", error=str(error))
+                await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(TICK_S)
+
+    async def step(self) -> None:
+        """Take the steps that are due now. Raises RedisUnavailable."""
+        if self.plan.target:
+            await self._seal()
+        if self._fences:
+            await self._pass_fences()
+        for partition in list(self._owing):
+            await self._collect(partition)
+        for partition in list(self._barred):
+            await self._unbar(partition)
+        if self.plan.target:
+            await self._finish()
+        if self.plan.target or self._fences or self._owing or self._barred:
+            self._due.set()
+
+    # -- the steps
+
+    async def _seal(self) -> None:
+        to = self.plan.target
+        due = {p: t for p, t in self._tokens.items() if p < self.plan.partitions and self._sealed.get(p) != t}
+        if not due:
+            return
+        for partition in await self._growth.seal(due, to):
+            self._sealed[partition] = due[partition]
+            self._owing.add(partition)
+            self._routes.moved(partition, to)
+            for priority in range(10):
+                self._ring(partition, priority)
+
+    def _fence_read(self, entry: Entry) -> None:
+        self._fences[entry.partition, entry.priority] = entry
+        self._due.set()
+
+    async def _pass_fences(self) -> None:
+        pipeline = self._pipeline
+        assert pipeline is not None  # noqa: S101 - fences come from it
+        for (partition, priority), entry in list(self._fences.items()):
+            token = self._tokens.get(partition)
+            if token is None:
+                continue
+            if pipeline.settler.holds_before(partition, priority, entry.entry_id):
+                for dispatch in pipeline.registry:
+                    dispatch.spill(partition, priority)
+                continue
+            if await self._growth.pass_fence(partition, priority, token, entry.fence, entry.entry_id):
+                self.passed += 1
+                self._notify()
+            self._fences.pop((partition, priority), None)
+
+    async def _collect(self, partition: int) -> None:
+        """See which lanes of a parent have settled what they owed."""
+        token = self._tokens.get(partition)
+        passage = (await self._growth.passages([partition]))[partition] if token else None
+        if token is None or passage is None:
+            self._owing.discard(partition)
+        elif passage.owed:
+            await self._growth.clear(partition, token, passage.owed)
+        elif not self.plan.target or passage.is_past(self.plan.target):
+            self._owing.discard(partition)
+
+    async def _unbar(self, partition: int) -> None:
+        """Let lanes of a child go on whose parents have settled what came before."""
+        owed = _owed(await self._growth.passages(self.plan.parents(partition)))
+        before = self._barred.get(partition, frozenset())
+        for label in before - owed:
+            subscription, _, priority = label.rpartition(":")
+            if self._pipeline is not None and subscription in self._pipeline.registry:
+                self._pipeline.registry.get(subscription).window.unbar(partition, int(priority))
+        if before & owed:
+            self._barred[partition] = before & owed
+        else:
+            self._barred.pop(partition, None)
+
+    async def _finish(self) -> None:
+        to = self.plan.target
+        passages = await self._growth.passages(range(self.plan.partitions))
+        if all(each.is_past(to) for each in passages.values()):
+            await self._growth.finish(to)
+            await self.look()
+            self._notify()
+
+    def _born_at(self, partition: int) -> int:
+        return next(after for before, after in self.plan.steps if before <= partition < after)
+
+    def _ring(self, partition: int, priority: int) -> None:
+        if self._pipeline is not None:
+            self._pipeline.bell.ring(partition, priority)
+
+
+def _owed(passages: Mapping[int, Passage]) -> frozenset[str]:
+    return frozenset(label for passage in passages.values() for label in passage.owed)

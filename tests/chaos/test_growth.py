@@ -1,0 +1,88 @@
+"""A node dies at each step of a growth from 16 to 64 partitions under load: nothing is lost or out of order."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import aiohttp
+import pytest
+
+from tests.chaos.load import SUBSCRIPTION, Load, nothing_left, stored_ids
+from tests.cluster.site import get
+from tests.support.node_process import NodeProcess
+from tests.support.signals import wait_for
+
+pytestmark = pytest.mark.timeout(150)
+
+BEFORE, AFTER = 16, 64
+BACKLOG, LOAD = 1_500, 6_000
+
+# The steps of partitioning/growth.py, by how often the node that dies has taken each.
+STEPS = [
+    "begin:after:1",
+    "seal:before:1",
+    "pass_fence:before:1",
+    "pass_fence:after:1",
+    "pass_fence:after:40",
+    "passages:after:3",
+    "clear:before:1",
+    "clear:after:2",
+    "finish:before:1",
+    "finish:after:1",
+]
+SHORT = {"seal:after:1", "pass_fence:before:7"}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [*(pytest.param(step, marks=pytest.mark.slow) for step in STEPS), *sorted(SHORT)],
+)
+async def test_a_node_that_dies_in_a_growth_leaves_nothing_behind(step: str, redis_url: str, database_url: str) -> None:
+    settings = {
+        "redis_url": redis_url,
+        "database_url": database_url,
+        "ER_PARTITIONS": str(BEFORE),
+        "ER_LEASE_MS": "1000",
+        "ER_DEDUP_WINDOW_S": "600",
+    }
+    doomed = NodeProcess(node_id="doomed", module="tests.support.crashing_node", ER_TEST_CRASH=step, **settings)
+    async with NodeProcess(node_id="steady", **settings) as steady, doomed:
+        await subscribe(steady)
+        load = Load(steady.url, keys=300)
+        await load.publish(BACKLOG)
+        async with asyncio.TaskGroup() as tasks:
+            publishing = tasks.create_task(load.publish(LOAD, batch=50, pause_s=0.02))
+            await grow(doomed)
+            consuming = tasks.create_task(load.consume())
+            await wait_for(lambda: doomed.process.exit_code is not None, 30, f"the node dies at {step}")
+            await grow(steady)  # resumed, or begun anew when the node died before anything was agreed
+            await wait_for(lambda: grown(steady), 40, "the growth ends")
+            await publishing
+            await load.everything_delivered(40)
+            await nothing_left(redis_url, AFTER, 30)
+            consuming.cancel()
+    stored = await stored_ids(database_url)
+
+    assert len(load.acknowledged) == BACKLOG + LOAD
+    assert load.acknowledged - stored == set()
+    assert load.violations == []
+
+
+async def subscribe(node: NodeProcess) -> None:
+    url = f"{node.url}/v1/subscriptions/{SUBSCRIPTION}"
+    async with aiohttp.ClientSession() as session, session.put(url, json={"topics": ["chaos.>"]}) as response:
+        assert response.status == 201
+
+
+async def grow(node: NodeProcess) -> None:
+    """Ask for the growth; the node may die before it answers."""
+    url = f"{node.url}/v1/partitions/grow"
+    with suppress(aiohttp.ClientError):
+        async with aiohttp.ClientSession() as session, session.post(url, json={"to": AFTER}) as response:
+            assert response.status in (202, 400), await response.text()
+
+
+async def grown(node: NodeProcess) -> bool:
+    state = await get(node, "/v1/partitions")
+    return state.get("growth") is None and len(state["partitions"]) == AFTER
