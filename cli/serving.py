@@ -73,6 +73,8 @@ def serve(listen: Listen = None, database: Database = None, workers: Workers = N
     ends with exit code 0. A second signal ends it at once. With --workers the
     kernel spreads connections over the nodes, and one that dies is replaced.
     """
+    from cli.workers import is_worker
+
     settings = read_settings(config, listen=listen, database_url=database, workers=workers)
     if settings.redis_url is None:
         raise Failure(
@@ -80,7 +82,7 @@ def serve(listen: Listen = None, database: Database = None, workers: Workers = N
             "ER_REDIS_URL=redis://localhost:6379/0 event-router serve; without Redis: event-router dev",
             ExitCode.USAGE,
         )
-    if settings.database_url.startswith("sqlite:"):
+    if settings.database_url.startswith("sqlite:") and not is_worker():
         print_note("events go to a SQLite file that other nodes cannot see; set ER_DATABASE_URL to a PostgreSQL URL")
     if settings.workers > 1:
         _run_workers(settings, config)
