@@ -114,6 +114,10 @@ class Growth:
         ]
         return {p for p, done in zip(tokens, await self._run(calls), strict=True) if done}
 
+    async def opened(self, partitions: Collection[int]) -> bool:
+        """Tell whether all of these take appends."""
+        return all(await self._run([("HGET", self._keys.position(p), "open") for p in partitions]))
+
     async def pass_fence(self, partition: int, priority: int, token: str, to: int, fence: bytes) -> bool:
         """Let a stream pass its fence; False when the partition is not owned under that token any more."""
         keys = [

@@ -34,6 +34,10 @@ class Keys:
         """String: the last epoch given out."""
         return f"{{er:{self.cluster}:{partition}}}:epoch"
 
+    def outbox(self, partition: int) -> str:
+        """Hash: "<accepted at, µs> <event id>" of what had to be stored -> in how many places here it still is."""
+        return f"{{er:{self.cluster}:{partition}}}:outbox"
+
     def high_water(self, partition: int) -> str:
         """Hash: lane -> highest position spilled."""
         return f"{{er:{self.cluster}:{partition}}}:hw"

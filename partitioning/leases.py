@@ -35,7 +35,7 @@ class Leases:
         self._lease_ms = lease_ms
 
     async def acquire(self, partitions: Collection[int]) -> dict[int, str]:
-        """Return our tokens for those partitions whose lease was free."""
+        """Return our tokens for those partitions whose lease was free, or held by this node before."""
         answers = await self._run(
             [
                 ACQUIRE.call([self._keys.lease(p), self._keys.epoch(p)], self._node_id, self._lease_ms)
@@ -45,8 +45,10 @@ class Leases:
         return {p: token.decode() for p, (taken, token) in zip(partitions, answers, strict=True) if taken}
 
     async def renew(self, tokens: Mapping[int, str]) -> set[int]:
-        """Prolong, and return the partitions whose lease is no longer ours."""
-        answers = await self._run([RENEW.call([self._keys.lease(p)], t, self._lease_ms) for p, t in tokens.items()])
+        """Prolong, and return the partitions whose lease is no longer ours, or whose server is another one now."""
+        answers = await self._run(
+            [RENEW.call([self._keys.lease(p), self._keys.position(p)], t, self._lease_ms) for p, t in tokens.items()]
+        )
         return {p for p, held in zip(tokens, answers, strict=True) if not held}
 
     async def release(self, tokens: Mapping[int, str]) -> None:

@@ -49,6 +49,7 @@ class Settings(BaseModel):
     partitions: int = Field(default=64, ge=1, le=1024, description="used by the first start of a cluster only")
     lease_ms: int = Field(default=3000, ge=200, le=60_000, description="how long a silent node keeps its partitions")
     backlog_limit: int = Field(default=100_000, ge=1, description="unsettled events per partition, then 429")
+    replicas: int = Field(default=1, ge=1, le=10, description="Redis replicas that confirm ack=replicated")
     dedup_window_s: float = Field(default=120.0, ge=1, le=86_400, description="how long an event id is remembered")
     max_event_bytes: int = Field(default=256 * 1024, ge=1024, le=256 * 1024, description="largest encoded event")
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="largest HTTP body")

@@ -16,7 +16,7 @@ from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
 from partitioning.redis_connect import connect
-from router_client.errors import ClosedError, Conflict, EventRouterError, Unavailable
+from router_client.errors import ClosedError, Conflict, EventRouterError, InvalidInput, Unavailable
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
 from router_node.clock import SystemClock
@@ -30,13 +30,13 @@ from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Published, Settlement
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
-from router_node.flow.append import Relocate
+from router_node.flow.append import AppendToLog, Relocate
 from router_node.flow.deliver import Right
 from router_node.log.memory import MemoryLog
-from router_node.log.port import IngestLog, LaneLog
+from router_node.log.port import Answer, Generations, IngestLog, LaneLog, NewRecord
 from router_node.log.redis_calls import RedisCalls
-from router_node.log.redis_lanes import STEP, RedisLanes
-from router_node.log.redis_streams import APPEND, SETTLE, RedisStreams
+from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
+from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
 from router_node.operations import Operations
 from router_node.pipeline import Pipeline
 from router_node.routing.filter_language import compile_filter
@@ -49,7 +49,7 @@ from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
 START_S = 60.0
-SCRIPTS = (APPEND, SETTLE, STEP, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
+SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
 
 T = TypeVar("T")
 
@@ -193,10 +193,13 @@ async def _memory_node(settings: Settings, database: Database) -> AsyncIterator[
         letters,
         SystemClock(),
         SoleOwner(),
+        generations=memory,
+        append_replicated=_not_replicated,
         place=Routes(partitions).partition_of,
     )
     await node.management.load_subscriptions()
     for partition in range(partitions):
+        await node.pipeline.open(partition)
         await node.pipeline.own(partition)
     yield node
 
@@ -225,6 +228,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             backlog_limit=settings.backlog_limit,
             dedup_window_s=settings.dedup_window_s,
             former=growing.former,
+            replicas=settings.replicas,
         )
         clock = SystemClock()
         clock.set_log_us(await streams.now_us())
@@ -239,6 +243,8 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             RedisDeadLetters(commands, keys, lambda: node.pipeline.partitions),
             clock,
             ownership,
+            generations=streams,
+            append_replicated=streams.append_replicated,
             lost=ownership.lost,
             foreign=lambda name: node.cluster is not None and node.cluster.lives(name),
             place=routes.partition_of,
@@ -271,6 +277,8 @@ def _assemble(
     clock: SystemClock,
     right: Right,
     *,
+    generations: Generations,
+    append_replicated: AppendToLog,
     lost: Callable[[int], None] = lambda _: None,
     foreign: Callable[[str], bool] = lambda _: False,
     place: Callable[[int], tuple[int, int]],
@@ -280,7 +288,10 @@ def _assemble(
         partitions=partitions,
         ingest=ingest,
         lanes=lanes,
+        generations=generations,
+        append_replicated=append_replicated,
         store=database.events,
+        outbox=database.outbox,
         clock=clock,
         right=right,
         lost=lost,
@@ -293,6 +304,10 @@ def _assemble(
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
     operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
     return Node(settings, pipeline, operations, Metrics(pipeline))
+
+
+async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:
+    raise InvalidInput("an embedded node has no replicas; use accepted or stored", field="ack")
 
 
 async def _agreed_plan(growth: Growth, wanted: int) -> Plan:

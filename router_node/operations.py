@@ -16,7 +16,7 @@ from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
 from router_node.flow.append import WAITING_EVENTS
-from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition
+from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition, Spill
 from router_node.pipeline import Pipeline
 from stores.errors import StoreError
 from stores.ports import Database, DeadLetter, DeadLetterPage, DeadLetters, EventPage, EventQuery, StoredEvent
@@ -250,7 +250,7 @@ class Operations:
         dispatch = self._pipeline.registry.get(letter.subscription)
         priority = _priority_of(letter)
         with dispatch.window.visit(letter.partition, priority) as lane:
-            step = LaneStep(lane, spill=[(NOWHERE, letter.accepted_at_us, letter.body)])
+            step = LaneStep(lane, spill=[Spill(NOWHERE, letter.accepted_at_us, letter.body)])
             (answer,) = await self._lanes.step([step])
         if isinstance(answer, LostPartition):
             raise Unavailable(f"partition {letter.partition} is not owned by this node now; try again")

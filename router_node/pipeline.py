@@ -12,21 +12,32 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
 
+from partitioning.slots import slot_table
 from router_client.errors import ClosedError, EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.undeliverable import Undeliverable
-from router_node.flow.append import Appender, Relocate
+from router_node.flow.append import Appender, AppendToLog, Relocate
 from router_node.flow.deliver import Dispatch, Right
 from router_node.flow.match import Routable, RouterEngine
+from router_node.flow.outbox import OutboxKeeper
 from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
 from router_node.flow.publish import Publisher
 from router_node.flow.read import Bell, Reader
 from router_node.flow.settle import Settler
-from router_node.log.port import Entry, IngestLog, LaneKey, LaneLog, LogUnavailable, Position
+from router_node.log.port import (
+    Entry,
+    Generations,
+    IngestLog,
+    LaneKey,
+    LaneLog,
+    LogUnavailable,
+    LostPartition,
+    Position,
+)
 from router_node.routing.registry import Registry
-from stores.ports import EventStore
+from stores.ports import EventStore, Outbox
 
 ROUTER_LANE = "_router"
 TICK_S = 0.05
@@ -53,7 +64,10 @@ class Pipeline:
         partitions: int,
         ingest: IngestLog,
         lanes: LaneLog,
+        generations: Generations,
+        append_replicated: AppendToLog,
         store: EventStore,
+        outbox: Outbox,
         clock: Clock,
         right: Right,
         lost: Callable[[int], None],
@@ -74,18 +88,29 @@ class Pipeline:
         self.fenced: Callable[[Entry], None] = self._unexpected_fence
         self.bell = Bell()
         self.ring = self.bell.ring
-        self.settler = Settler(ingest, lanes, self._lose)
+        self.outbox = OutboxKeeper(outbox, generations, lambda p: slot_table(self.partitions).slots_of(p))
+        self.settler = Settler(ingest, lanes, self._lose, self.outbox.released)
         self._unreadable = Undeliverable(ROUTER_LANE, self.settler, clock)
         self.persister = Persister(
-            store, lanes, self.settler.release, Undeliverable(STORE_LANE, self.settler, clock), self._lose
+            store,
+            outbox,
+            lanes,
+            self.settler.release,
+            Undeliverable(STORE_LANE, self.settler, clock),
+            self._lose,
+            self.outbox.were_stored,
+            self.outbox.released,
         )
         self.registry = Registry(self._new_dispatch)
         self.router = RouterEngine(
             self.registry.routes_of, global_filters, self.persister.offer, self._bury_unreadable, self.settler.release
         )
         self.reader = Reader(ingest, self.bell, self.settler.room, self.settler.held, self._route)
-        self.appender = Appender(ingest, lambda partition, priority: self.ring(partition, priority), relocate)
-        self.publisher = Publisher(place, self.appender.append, max_event_bytes)
+        self.appender = Appender(ingest.append, self._rang, relocate)
+        self.replicating = Appender(append_replicated, self._rang, relocate)
+        self.publisher = Publisher(
+            place, self.appender.append, self.replicating.append, self.outbox.stored, max_event_bytes
+        )
         self.ended_totals: Counter[str] = Counter()
         self.refused_subscriptions: set[str] = set()
         self._abandoned: deque[LaneKey] = deque()
@@ -107,6 +132,10 @@ class Pipeline:
         self.registry.resume(partition, state)
         self._abandon(lane for lane in state.queued if not self._is_known(lane.subscription))
         self.reader.own(partition)
+
+    async def open(self, partition: int) -> bool:
+        """Have a partition take appends, after it was fed what it has lost; False when it is not ours any more."""
+        return await self.outbox.open(partition)
 
     def disown(self, partition: int) -> None:
         """Drop everything of a partition: its next owner goes on from what is durable."""
@@ -142,21 +171,26 @@ class Pipeline:
     async def run(self, stop: asyncio.Event) -> None:
         """Run the stages until ``stop``, then drain: no new publishes, no new reads, what is in flight settles."""
         async with asyncio.TaskGroup() as tasks:
-            appending = tasks.create_task(self.appender.run(), name="append")
+            appending = [
+                tasks.create_task(self.appender.run(), name="append"),
+                tasks.create_task(self.replicating.run(), name="append replicated"),
+            ]
             reading = tasks.create_task(self.reader.run(), name="read")
             ticking = tasks.create_task(self._tick(), name="tick")
             settling = [
                 tasks.create_task(self.persister.run(), name="persist"),
                 tasks.create_task(self.settler.run(), name="settle"),
                 tasks.create_task(self._discard(), name="discard"),
+                tasks.create_task(self.outbox.run(), name="outbox"),
             ]
             await stop.wait()
             self.appender.close()
-            await asyncio.wait([appending], timeout=DRAIN_S)
+            self.replicating.close()
+            await asyncio.wait(appending, timeout=DRAIN_S)
             reading.cancel()
             ticking.cancel()
             await self._drain()
-            for task in (appending, *settling):
+            for task in (*appending, *settling):
                 task.cancel()
 
     async def _drain(self) -> None:
@@ -189,6 +223,9 @@ class Pipeline:
             return
         self.settler.hold(entry)
         self.router.route(entry)
+
+    def _rang(self, partition: int, priority: int) -> None:
+        self.ring(partition, priority)
 
     def _unexpected_fence(self, entry: Entry) -> None:
         log.error("a fence in a log that does not grow", partition=entry.partition, priority=entry.priority)
@@ -237,8 +274,10 @@ class Pipeline:
             self._abandoning.clear()
             while self._abandoned:
                 try:
-                    await self._lanes.discard(self._abandoned[0])
+                    answer = await self._lanes.discard(self._abandoned[0])
                     self._abandoned.popleft()
+                    if not isinstance(answer, LostPartition):  # its next owner finds the queue and drops it
+                        self.outbox.released(answer)
                 except LogUnavailable as error:
                     log.warning("an abandoned queue could not be dropped; trying again", error=str(error))
                     await asyncio.sleep(DRAIN_S)

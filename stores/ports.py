@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
@@ -79,6 +79,48 @@ class EventStore(Protocol):
 
     async def ping(self) -> None:
         """Return when the database answers; for readiness checks."""
+        ...
+
+
+class Owed(NamedTuple):
+    """A stored event that some lane has still to settle: its row in the outbox, and the event itself.
+
+    ``slot`` is its correlation id's, ``generation`` and ``sequence`` its position in the log that took it first.
+    """
+
+    slot: int
+    generation: int
+    sequence: int
+    event: StoredEvent
+
+
+class Outbox(Protocol):
+    """Events acknowledged as stored that must outlive the log: fed to it again when it has lost its data.
+
+    All methods raise StoreUnavailable when the database is away.
+    """
+
+    async def save(self, events: Sequence[StoredEvent], owed: Sequence[Owed]) -> None:
+        """Store events, and outbox rows for those of ``owed``, in one transaction; what is there is left as it is.
+
+        Raises StoreRejected when the database refuses the data itself.
+        """
+        ...
+
+    async def load(self, slots: Collection[int], before_generation: int, limit: int, after: Owed | None) -> list[Owed]:
+        """Return the next rows of these slots from older generations, in the order they were accepted."""
+        ...
+
+    async def remove(self, keys: Sequence[tuple[int, str]]) -> int:
+        """Remove rows by (accepted_at_us, id); returns how many there were."""
+        ...
+
+    async def stored(self, event_ids: Collection[str]) -> set[str]:
+        """Return those ids of which an event is stored."""
+        ...
+
+    async def count(self) -> int:
+        """Return how many rows there are."""
         ...
 
 
@@ -172,6 +214,7 @@ class Database(Protocol):
     """An open database with its ports; :func:`stores.open.open_database` makes one from a URL."""
 
     events: EventStore
+    outbox: Outbox
     subscriptions: SubscriptionStore
 
     async def migrate(self) -> list[str]:

@@ -67,6 +67,7 @@ class Cluster:
         self._strangers: set[str] = set()
         self._introduced = asyncio.Event()
         pipeline.ring = self.doorbells.ring
+        pipeline.outbox.announce = lambda ids: link.notify("stored", ids)
         link.hearing = Hearing(self._hear, self.attachments.tell, self._notice)
 
     @property
@@ -226,6 +227,8 @@ class Cluster:
             self.sync.saw(int(body))
         elif kind == "subscriptions applied":
             self.sync.applied_by(sender, int(body))
+        elif kind == "stored":
+            self.pipeline.outbox.heard(body)
         elif kind == "restarted":
             self.guests.gone(sender)
             self.attachments.restarted(sender)

@@ -98,6 +98,8 @@ class Growing:
         """Take a partition up; False while one of its parents still has to pass a fence. Raises RedisUnavailable."""
         pipeline = self._pipeline
         assert pipeline is not None  # noqa: S101 - served before anything is owned
+        if not await pipeline.open(partition):
+            return False
         parents = self.plan.parents(partition)
         barred: frozenset[str] = frozenset()
         if parents:
@@ -153,8 +155,8 @@ class Growing:
     async def _seal(self) -> None:
         to = self.plan.target
         due = {p: t for p, t in self._tokens.items() if p < self.plan.partitions and self._sealed.get(p) != t}
-        if not due:
-            return
+        if not due or not await self._growth.opened(range(self.plan.partitions, to)):
+            return  # the children first: nobody is to wait for one
         for partition in await self._growth.seal(due, to):
             self._sealed[partition] = due[partition]
             self._owing.add(partition)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
-from router_node.log.port import Entry, LaneKey, LaneStep, LaneStepped, Position, RetryState, Spilled
+from router_node.log.port import Entry, LaneKey, LaneStep, LaneStepped, Position, RetryState, Spill, Spilled
 from stores.ports import DeadLetter
 
 START = b"0"
@@ -40,6 +40,7 @@ class Item:
         "entry",
         "error",
         "holder",
+        "kept",
         "key",
         "lane",
         "position",
@@ -58,6 +59,7 @@ class Item:
         self.key = key
         self.since = since
         self.entry: Entry | None = None
+        self.kept = ""
         self.queue_id: bytes | None = None
         self.state = State.READY
         self.attempts = 0
@@ -227,7 +229,11 @@ class Lane:
         releases = self.releases
         releases.extend(i.entry for i in self.unsaved if i.state is State.DONE and i.entry is not None)
         step = LaneStep(
-            self.key, [(i.position, i.accepted_at_us, i.body) for i in spilled], self.retry, self.dead, self.remove
+            self.key,
+            [Spill(i.position, i.accepted_at_us, i.body, i.kept) for i in spilled],
+            self.retry,
+            self.dead,
+            self.remove,
         )
         self.unsaved, self.retry, self.dead, self.remove, self.releases = [], {}, [], [], []
         self.writes += bool(spilled)

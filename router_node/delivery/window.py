@@ -251,7 +251,7 @@ class Window:
         for spilled in lane.fetched(asked, found, count):
             key = str(orjson.loads(spilled.body)["correlation_id"]) if self.keyed else None
             item = Item(lane, spilled.position, spilled.accepted_at_us, spilled.body, key, now)
-            item.queue_id = spilled.queue_id
+            item.queue_id, item.kept = spilled.queue_id, spilled.kept
             self._take_in(lane, item)
         if found or asked[0] != lane.cursor or not lane.stepping:
             self._want(lane)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from router_client.errors import EventRouterError, Overloaded, Unavailable
-from router_node.log.port import Answer, IngestLog, Moved, NewRecord
+from router_node.log.port import Answer, Closed, Moved, NewRecord
 
 WAITING_EVENTS = 20_000
 WAITING_BYTES = 64 * 1024 * 1024
 COMMIT_EVENTS = 2_000
 COMMIT_BYTES = 4 * 1024 * 1024
 
-RELOCATIONS = 8
+OPENED_WITHIN_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.1
 
 Appended = list[tuple[NewRecord, bool | EventRouterError]]
+AppendToLog = Callable[[Sequence[NewRecord]], Awaitable[list[Answer]]]
 Relocate = Callable[[NewRecord, Moved], NewRecord]
 
 
@@ -28,9 +30,9 @@ class Appender:
     """
 
     def __init__(
-        self, log: IngestLog, appended: Callable[[int, int], None], relocate: Relocate = lambda record, _: record
+        self, append: AppendToLog, appended: Callable[[int, int], None], relocate: Relocate = lambda record, _: record
     ) -> None:
-        self._log = log
+        self._append = append
         self._appended = appended
         self._relocate = relocate
         self._waiting: deque[tuple[Sequence[NewRecord], int, asyncio.Future[Appended]]] = deque()
@@ -92,17 +94,27 @@ class Appender:
                 at += len(call)
 
     async def _commit(self, records: Sequence[NewRecord]) -> Appended:
-        """Append, following slots that move meanwhile before anything newer is appended: so their order holds."""
-        answers = await self._log.append(records)
+        """Append, following slots that move meanwhile, and waiting for a partition's owner to open it.
+
+        That is done before anything newer is appended, so that the order holds.
+        """
+        answers = await self._append(records)
         placed = list(zip(records, answers, strict=True))
-        for _ in range(RELOCATIONS):
-            moved = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, Moved)]
-            if not moved:
+        pause, waited = FIRST_PAUSE_S, 0.0
+        while waited < OPENED_WITHIN_S:
+            again = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, Moved | Closed)]
+            if not again:
                 break
-            again = [self._relocate(*placed[index]) for index in moved]  # type: ignore[arg-type]  # told apart above
-            for index, record, answer in zip(moved, again, await self._log.append(again), strict=True):
+            if any(isinstance(placed[index][1], Closed) for index in again):
+                await asyncio.sleep(pause)
+                pause, waited = min(pause * 2, LONGEST_PAUSE_S), waited + pause
+            parts = [self._placed_anew(*placed[index]) for index in again]
+            for index, record, answer in zip(again, parts, await self._append(parts), strict=True):
                 placed[index] = (record, answer)
         return [(record, _final(answer)) for record, answer in placed]
+
+    def _placed_anew(self, record: NewRecord, answer: Answer) -> NewRecord:
+        return self._relocate(record, answer) if isinstance(answer, Moved) else record
 
     def close(self) -> None:
         """Refuse new work; :meth:`run` ends when what waits is committed."""
@@ -136,4 +148,6 @@ class Appender:
 def _final(answer: Answer) -> bool | EventRouterError:
     if isinstance(answer, Moved):
         return Unavailable("the partitions are being moved faster than this node can follow; publish again")
+    if isinstance(answer, Closed):
+        return Unavailable(f"no node has taken partition {answer.partition} up since its data began; publish again")
     return answer

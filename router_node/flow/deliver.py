@@ -118,6 +118,7 @@ class Dispatch:
         item = Item(lane, position, entry.accepted_at(position), body, key, now)
         if self._spills:
             item.entry = entry
+            item.kept = entry.kept_id(position)
             entry.outstanding += 1
             if lane.spilling or self.window.full or self._absent(now) or self.window.is_barred(lane):
                 self.window.spill(item)

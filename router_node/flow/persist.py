@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 import structlog
 
+from partitioning.slots import slot_of
 from router_client.errors import Overloaded
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.log.insist import insist
@@ -26,10 +27,12 @@ from router_node.log.port import (
     LostPartition,
     PartitionState,
     Position,
+    Released,
+    Spill,
     Spilled,
 )
 from stores.errors import StoreRejected, StoreUnavailable
-from stores.ports import DeadLetter, EventStore, StoredEvent
+from stores.ports import DeadLetter, EventStore, Outbox, Owed, StoredEvent
 
 LANE = "_store"
 BATCH_EVENTS = 1000
@@ -49,17 +52,27 @@ class Held(NamedTuple):
 
 
 class Persister:
-    """Writes what it is offered; an event's entry is released when it is stored, spilled or buried."""
+    """Writes what it is offered; an event's entry is released when it is stored, spilled or buried.
+
+    What publishers wait for goes to the outbox too, and ``kept`` hears that it is there; ``released`` hears of such
+    events that the log does not hold any more.
+    """
 
     def __init__(
         self,
         store: EventStore,
+        outbox: Outbox,
         lanes: LaneLog,
         release: Callable[[Entry], None],
         undeliverable: Undeliverable,
         lost: Callable[[int], None],
+        kept: Callable[[list[str]], None] = lambda _: None,
+        released: Callable[[Released], None] = lambda _: None,
     ) -> None:
         self._store = store
+        self._outbox = outbox
+        self._kept = kept
+        self._released = released
         self._lanes = lanes
         self._release = release
         self._undeliverable = undeliverable
@@ -143,7 +156,7 @@ class Persister:
             part = parts.pop()
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    await self._store.save([held.event for held in part])
+                    await self._write([(held.event, held.position, bool(held.entry.kept)) for held in part])
             except StoreRejected as error:
                 if len(part) > 1:
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
@@ -157,6 +170,16 @@ class Persister:
                 for held in part:
                     self._release(held.entry)
         return []
+
+    async def _write(self, part: Sequence[tuple[StoredEvent, Position, bool]]) -> None:
+        events = [event for event, _, _ in part]
+        kept = [(event, position) for event, position, is_kept in part if is_kept]
+        if not kept:
+            await self._store.save(events)
+            return
+        owed = [Owed(slot_of(event.correlation_id), *position, event) for event, position in kept]
+        await self._outbox.save(events, owed)
+        self._kept([event.id for event, _ in kept])
 
     def _refused(self, held: Held, error: str) -> None:
         log.error("the store refuses an event; it goes to the dead letters", id=held.event.id, error=error)
@@ -180,10 +203,7 @@ class Persister:
         by_lane: dict[LaneKey, list[Held]] = defaultdict(list)
         for held in batch:
             by_lane[LaneKey(held.entry.partition, LANE, held.entry.priority)].append(held)
-        steps = [
-            LaneStep(key, spill=[(held.position, held.event.accepted_at_us, held.event.body) for held in part])
-            for key, part in by_lane.items()
-        ]
+        steps = [LaneStep(key, spill=[_spill(held) for held in part]) for key, part in by_lane.items()]
         answers = await insist(
             lambda: self._lanes.step(steps), first_pause_s=FIRST_PROBE_S, longest_pause_s=LONGEST_PROBE_S
         )
@@ -255,6 +275,7 @@ class Persister:
                     break
                 if isinstance(answer, Overloaded):
                     raise LogUnavailable(answer.detail)
+                self._released(answer.released)
                 self.stored += len(found) - len(dead)
                 self._spilled[key] = answer.queued
             if self._spilled.get(key) == 0:
@@ -268,7 +289,7 @@ class Persister:
             part = parts.pop()
             events = [_stored(s.accepted_at_us, orjson.loads(s.body), s.body) for s in part]
             try:
-                await self._store.save(events)
+                await self._write([(event, s.position, s.kept != "") for event, s in zip(events, part, strict=True)])
             except StoreRejected as error:
                 if len(part) > 1:
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
@@ -276,6 +297,10 @@ class Persister:
                     log.error("the store refuses an event that was spilled", id=events[0].id, error=str(error))
                     dead.append(self._letter(key, part[0].position, events[0], str(error)))
         return dead
+
+
+def _spill(held: Held) -> Spill:
+    return Spill(held.position, held.event.accepted_at_us, held.event.body, held.entry.kept_id(held.position))
 
 
 def _stored(accepted_at_us: int, event: Mapping[str, Any], body: bytes) -> StoredEvent:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from partitioning.slots import slot_of
-from router_client.errors import EventRouterError, InvalidInput
+from router_client.errors import EventRouterError, InvalidInput, Unavailable
 from router_client.event import MAX_EVENT_BYTES, Event, checked, complete, encode_object
 from router_node.contract import Published
 from router_node.log.port import NewRecord
 
-ACK_LEVELS = ("accepted",)
+ACK_LEVELS = ("accepted", "replicated", "stored")
 NOT_YET = ("deliver_at", "expires_at")
+
+
+Append = Callable[[Sequence[NewRecord]], Awaitable[list[tuple[NewRecord, bool | EventRouterError]]]]
 
 
 class Publisher:
@@ -24,11 +27,15 @@ class Publisher:
     def __init__(
         self,
         place: Callable[[int], tuple[int, int]],
-        append: Callable[[Sequence[NewRecord]], Awaitable[list[tuple[NewRecord, bool | EventRouterError]]]],
+        append: Append,
+        append_replicated: Append,
+        stored: Callable[[Collection[str]], Awaitable[set[str]]],
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
         self._place = place
         self._append = append
+        self._append_replicated = append_replicated
+        self._stored = stored
         self._max_event_bytes = max_event_bytes
 
     async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
@@ -45,9 +52,13 @@ class Publisher:
         self, accepted: Sequence[tuple[str, NewRecord] | EventRouterError], ack: str
     ) -> list[Published | EventRouterError]:
         if ack not in ACK_LEVELS:
-            raise InvalidInput("this version answers at the level accepted only", field="ack")
+            raise InvalidInput(f"one of {', '.join(ACK_LEVELS)}", field="ack")
         records = [each[1] for each in accepted if type(each) is tuple]
-        answers = iter(await self._append(records) if records else ())
+        if ack == "stored":
+            ids = [each[0] for each in accepted if type(each) is tuple]
+            records = [record._replace(kept=event_id) for record, event_id in zip(records, ids, strict=True)]
+        append = self._append_replicated if ack == "replicated" else self._append
+        answers = iter(await append(records) if records else ())
         results: list[Published | EventRouterError] = []
         for each in accepted:
             if not isinstance(each, tuple):
@@ -55,7 +66,11 @@ class Publisher:
                 continue
             record, answer = next(answers)
             results.append(Published(each[0], record.partition, answer) if isinstance(answer, bool) else answer)
-        return results
+        return await self._when_stored(results) if ack == "stored" else results
+
+    async def _when_stored(self, results: list[Published | EventRouterError]) -> list[Published | EventRouterError]:
+        stored = await self._stored({each.id for each in results if isinstance(each, Published)})
+        return [each if not isinstance(each, Published) or each.id in stored else _not_stored(each) for each in results]
 
     def _read(self, body: object) -> tuple[str, NewRecord] | EventRouterError:
         try:
@@ -78,3 +93,9 @@ class Publisher:
         event_id, slot = event["id"], slot_of(event["correlation_id"])
         partition, table = self._place(slot)
         return event_id, NewRecord(partition, event["priority"], event_id if id_was_chosen else None, body, slot, table)
+
+
+def _not_stored(published: Published) -> Unavailable:
+    return Unavailable(
+        f"{published.id} is accepted but was not stored in time; it may still be delivered; publish it with its id"
+    )

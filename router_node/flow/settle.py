@@ -17,7 +17,7 @@ from router_client.errors import Overloaded
 from router_node.delivery.lane import Lane, Taken, id_order
 from router_node.delivery.window import Window
 from router_node.log.insist import insist
-from router_node.log.port import Entry, IngestLog, LaneLog, LaneStepped, LostPartition
+from router_node.log.port import Entry, IngestLog, LaneLog, LaneStepped, LostPartition, Released
 
 UNSETTLED_EVENTS = 8_000
 UNSETTLED_BYTES = 64 * 1024 * 1024
@@ -43,11 +43,19 @@ class Stepping(Protocol):
 class Settler:
     """Writes settlements and lane steps to the log, and reads lanes' queues back; see window.Upkeep.
 
-    ``lost`` is called with a partition found to be owned by somebody else.
+    ``lost`` is called with a partition found to be owned by somebody else, ``released`` with events that had to be
+    stored and that the log does not hold any more.
     """
 
-    def __init__(self, ingest: IngestLog, lanes: LaneLog, lost: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        ingest: IngestLog,
+        lanes: LaneLog,
+        lost: Callable[[int], None],
+        released: Callable[[Released], None] = lambda _: None,
+    ) -> None:
         self._ingest = ingest
+        self._released = released
         self._lanes = lanes
         self._lost = lost
         self._done: list[Entry] = []
@@ -196,14 +204,17 @@ class Settler:
                 self._refused.append((lane, driver, step))
             else:
                 self.spilled += len(step.spilled)
+                self._released(answer.released)
                 driver.stepped(lane, step, answer)
 
     async def _settle(self) -> None:
         done, self._done = self._done, []
         if not done:
             return
-        for lost in await self._insist(lambda: self._ingest.settle(done)):
-            self._lost(lost.partition)
+        answer = await self._insist(lambda: self._ingest.settle(done))
+        for partition in answer.lost:
+            self._lost(partition)
+        self._released(answer.released)
         self.settled += sum(len(entry.bodies) for entry in done)
         self._let_go([entry for entry in done if entry in self._held[entry.partition]])
 

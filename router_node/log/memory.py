@@ -12,6 +12,7 @@ from router_client.errors import Overloaded
 from router_node.log.port import (
     MAX_BATCH_EVENTS,
     Answer,
+    Begun,
     Entry,
     LaneKey,
     LaneStep,
@@ -20,7 +21,10 @@ from router_node.log.port import (
     NewRecord,
     PartitionState,
     Position,
+    Released,
     RetryState,
+    Settled,
+    Spill,
     Spilled,
 )
 from stores.ports import DeadLetterSink
@@ -29,7 +33,7 @@ SPILLED_AT_MOST = 500_000
 
 
 class MemoryLog:
-    """IngestLog and LaneLog in dictionaries; its one process owns every partition, so nothing is ever fenced.
+    """IngestLog, LaneLog and Generations in dictionaries; its one process owns every partition, so nothing is fenced.
 
     ``backlog_limit`` bounds unsettled events per partition; ``dedup_window_s`` and ``dedup_ids`` bound, in time and
     number per partition, the ids remembered for deduplication. Beyond ``SPILLED_AT_MOST`` events in lanes' queues,
@@ -60,12 +64,14 @@ class MemoryLog:
         self._queues: dict[LaneKey, OrderedDict[bytes, Spilled]] = defaultdict(OrderedDict)
         self._retries: dict[LaneKey, dict[bytes, RetryState]] = defaultdict(dict)
         self._high_water: dict[LaneKey, Position] = {}
+        self._outbox: dict[tuple[int, str], int] = {}
+        self._fed: dict[int, bool] = defaultdict(bool)
 
     async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
         """See IngestLog."""
         now = await self.now_us()
         answers: list[Answer] = []
-        batches: dict[tuple[int, int], list[bytes]] = defaultdict(list)
+        batches: dict[tuple[int, int, bool], list[NewRecord]] = defaultdict(list)
         for record in records:
             if self._spilled >= SPILLED_AT_MOST:
                 answers.append(Overloaded("too many events wait for subscriptions that nobody consumes"))
@@ -73,14 +79,19 @@ class MemoryLog:
             if self._unsettled[record.partition] >= self._backlog_limit:
                 answers.append(Overloaded(f"partition {record.partition} has its full backlog"))
                 continue
-            duplicate = record.dedup_id is not None and self._seen(record.partition, record.dedup_id, now)
+            dedup_id = record.kept or record.dedup_id
+            duplicate = dedup_id is not None and self._seen(record.partition, dedup_id, now)
             answers.append(duplicate)
             if not duplicate:
                 self._unsettled[record.partition] += 1
-                batches[record.partition, record.priority].append(record.body)
-        for (partition, priority), bodies in batches.items():
-            for start in range(0, len(bodies), MAX_BATCH_EVENTS):
-                self._add(partition, priority, now, bodies[start : start + MAX_BATCH_EVENTS])
+                batches[record.partition, record.priority, record.kept != ""].append(record)
+        for (partition, priority, _), batch in batches.items():
+            for start in range(0, len(batch), MAX_BATCH_EVENTS):
+                part = batch[start : start + MAX_BATCH_EVENTS]
+                kept = [record.kept for record in part if record.kept]
+                at = max(now, self._last_at[partition] + 1)
+                self._last_at[partition] = at + len(part) - 1
+                self._add(partition, priority, at, [record.body for record in part], kept)
         return answers
 
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
@@ -102,12 +113,35 @@ class MemoryLog:
             entries.extend(islice((entry for entry_id, entry in pending.items() if entry_id > after), count))
         return entries
 
-    async def settle(self, entries: Sequence[Entry]) -> list[LostPartition]:
+    async def settle(self, entries: Sequence[Entry]) -> Settled:
         """See IngestLog."""
+        released: Released = []
         for entry in entries:
             if self._pending[entry.partition, entry.priority].pop(entry.entry_id, None) is not None:
                 self._unsettled[entry.partition] -= len(entry.bodies)
-        return []
+                for n, event_id in enumerate(entry.kept):
+                    released += self._let_go(entry.accepted_at_us + n, event_id)
+        return Settled([], released)
+
+    async def begin(self, partition: int) -> Begun | LostPartition:
+        """See Generations: each start is a new generation, as nothing of the last one is here."""
+        return Begun(self._generation, not self._fed[partition])
+
+    async def feed(self, partition: int, events: Sequence[tuple[int, Spill]]) -> int | LostPartition:
+        """See Generations."""
+        fed = 0
+        for priority, event in events:
+            key = (event.accepted_at_us, event.kept)
+            if key not in self._outbox:
+                self._unsettled[partition] += 1
+                self._add(partition, priority, event.accepted_at_us, [event.body], [event.kept])
+                fed += 1
+        return fed
+
+    async def open(self, partition: int, generation: int) -> LostPartition | None:
+        """See Generations."""
+        self._fed[partition] = True
+        return None
 
     async def backlog(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
         """See IngestLog."""
@@ -138,20 +172,27 @@ class MemoryLog:
         for step in steps:
             queue = self._queues[step.lane]
             ids = []
-            for position, accepted_at_us, body in step.spill:
+            for spill in step.spill:
                 queue_id = self._new_id()
-                queue[queue_id] = Spilled(queue_id, position, accepted_at_us, body)
+                queue[queue_id] = Spilled(queue_id, *spill)
                 ids.append(queue_id)
-                if position > self._high_water.get(step.lane, Position(0, 0)):
-                    self._high_water[step.lane] = position
+                if spill.kept:
+                    key = (spill.accepted_at_us, spill.kept)
+                    self._outbox[key] = self._outbox.get(key, 0) + 1
+                if spill.position > self._high_water.get(step.lane, Position(0, 0)):
+                    self._high_water[step.lane] = spill.position
             self._spilled += len(ids)
             self._retries[step.lane].update(step.retry)
             if step.dead:
                 await self._dead_letters.add(step.dead)
+            released: Released = []
             for queue_id in step.remove:
-                self._spilled -= queue.pop(queue_id, None) is not None
+                removed = queue.pop(queue_id, None)
+                self._spilled -= removed is not None
                 self._retries[step.lane].pop(queue_id, None)
-            answers.append(LaneStepped(ids, len(queue)))
+                if removed is not None and removed.kept:
+                    released += self._let_go(removed.accepted_at_us, removed.kept)
+            answers.append(LaneStepped(ids, len(queue), released))
         return answers
 
     async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
@@ -164,13 +205,22 @@ class MemoryLog:
             found.append([queue[i] for i in ids[start : start + count]])
         return found
 
-    async def discard(self, lane: LaneKey) -> int:
+    async def discard(self, lane: LaneKey) -> Released | LostPartition:
         """See LaneLog."""
         self._retries.pop(lane, None)
         self._high_water.pop(lane, None)
-        gone = len(self._queues.pop(lane, ()))
-        self._spilled -= gone
-        return gone
+        gone = self._queues.pop(lane, OrderedDict())
+        self._spilled -= len(gone)
+        return [key for each in gone.values() if each.kept for key in self._let_go(each.accepted_at_us, each.kept)]
+
+    def _let_go(self, accepted_at_us: int, event_id: str) -> Released:
+        """Count one place less that holds an event which had to be stored; return it with the last."""
+        key = (accepted_at_us, event_id)
+        self._outbox[key] = self._outbox.get(key, 1) - 1
+        if self._outbox[key] > 0:
+            return []
+        del self._outbox[key]
+        return [key]
 
     def _seen(self, partition: int, dedup_id: str, now_us: int) -> bool:
         ids = self._ids[partition]
@@ -181,13 +231,12 @@ class MemoryLog:
         ids[dedup_id] = now_us
         return False
 
-    def _add(self, partition: int, priority: int, now_us: int, bodies: list[bytes]) -> None:
+    def _add(self, partition: int, priority: int, at: int, bodies: list[bytes], kept: list[str]) -> None:
         first = Position(self._generation, self._sequence[partition] + 1)
         self._sequence[partition] += len(bodies)
-        at = max(now_us, self._last_at[partition] + 1)
-        self._last_at[partition] = at + len(bodies) - 1
         entry_id = self._new_id()
-        self._fresh[partition, priority][entry_id] = Entry(partition, priority, entry_id, first, at, bodies)
+        self._fresh[partition, priority][entry_id] = Entry(partition, priority, entry_id, first, at, bodies, kept=kept)
+        self._outbox.update({(at + n, event_id): 1 for n, event_id in enumerate(kept)})
 
     def _new_id(self) -> bytes:
         self._next += 1

@@ -44,7 +44,8 @@ NOWHERE = Position(0, 0)
 class NewRecord(NamedTuple):
     """One encoded event to append. ``dedup_id`` is the id its publisher chose, None when the node made it.
 
-    ``table`` is the number of partitions by which ``partition`` was found from ``slot``.
+    ``table`` is the number of partitions by which ``partition`` was found from ``slot``. ``kept`` is the event's id
+    when it has to be stored before its publisher is answered, and fed again to a log that has lost it.
     """
 
     partition: int
@@ -53,6 +54,7 @@ class NewRecord(NamedTuple):
     body: bytes
     slot: int = 0
     table: int = 0
+    kept: str = ""
 
 
 class Moved(NamedTuple):
@@ -62,7 +64,13 @@ class Moved(NamedTuple):
     table: int
 
 
-Answer = bool | Moved | EventRouterError
+class Closed(NamedTuple):
+    """The answer to a record whose partition has no owner that opened it yet: it was not appended."""
+
+    partition: int
+
+
+Answer = bool | Moved | Closed | EventRouterError
 """What became of a record: False appended, True a duplicate, else why it was not appended."""
 
 
@@ -71,7 +79,8 @@ class Entry:
     """One record batch of an ingest stream: events of consecutive positions; ``accepted_at_us`` is the first's time.
 
     ``outstanding`` counts what must settle or spill before the entry may leave its stream. A ``fence`` has no events:
-    it marks where slots move away, to the table of that many partitions.
+    it marks where slots move away, to the table of that many partitions. ``kept`` are the ids of its events when they
+    had to be stored before their publishers were answered.
     """
 
     partition: int
@@ -82,10 +91,15 @@ class Entry:
     bodies: Sequence[bytes]
     outstanding: int = 0
     fence: int = 0
+    kept: Sequence[str] = ()
 
     def accepted_at(self, position: Position) -> int:
         """Return when the event at ``position`` was accepted, µs since 1970: one microsecond apart within a batch."""
         return self.accepted_at_us + position.sequence - self.first.sequence
+
+    def kept_id(self, position: Position) -> str:
+        """Return the id of the event at ``position`` when it had to be stored, else nothing."""
+        return self.kept[position.sequence - self.first.sequence] if self.kept else ""
 
 
 class LaneKey(NamedTuple):
@@ -101,13 +115,23 @@ class LaneKey(NamedTuple):
         return f"{self.subscription}:{self.priority}"
 
 
+class Spill(NamedTuple):
+    """One event on its way to a lane's durable queue; ``kept`` is its id when it had to be stored."""
+
+    position: Position
+    accepted_at_us: int
+    body: bytes
+    kept: str = ""
+
+
 class Spilled(NamedTuple):
-    """One event in a lane's durable queue."""
+    """One event in a lane's durable queue; ``kept`` is its id when it had to be stored."""
 
     queue_id: bytes
     position: Position
     accepted_at_us: int
     body: bytes
+    kept: str = ""
 
 
 class RetryState(NamedTuple):
@@ -120,13 +144,17 @@ class RetryState(NamedTuple):
 
 @dataclass(slots=True)
 class LaneStep:
-    """Durable changes to one lane, applied in this order in one atomic step; ``spill`` is (position, time, body)."""
+    """Durable changes to one lane, applied in this order in one atomic step."""
 
     lane: LaneKey
-    spill: list[tuple[Position, int, bytes]] = field(default_factory=list)
+    spill: list[Spill] = field(default_factory=list)
     retry: dict[bytes, RetryState] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
     remove: list[bytes] = field(default_factory=list)
+
+
+Released = list[tuple[int, str]]
+"""Events that had to be stored, by (accepted_at_us, id), and that no stream and no queue holds any more."""
 
 
 class LaneStepped(NamedTuple):
@@ -134,6 +162,21 @@ class LaneStepped(NamedTuple):
 
     queue_ids: list[bytes]
     queued: int
+    released: Released = []  # noqa: RUF012 - a tuple's default, never changed
+
+
+class Settled(NamedTuple):
+    """The answer to settling: partitions found lost, and what is released."""
+
+    lost: list[int]
+    released: Released
+
+
+class Begun(NamedTuple):
+    """A partition taken up: its generation, and whether the outbox has still to be fed to it."""
+
+    generation: int
+    unfed: bool
 
 
 @dataclass(slots=True)
@@ -165,8 +208,8 @@ class IngestLog(Protocol):
         """
         ...
 
-    async def settle(self, entries: Sequence[Entry]) -> list[LostPartition]:
-        """Remove entries for good, fenced; returns the partitions found lost."""
+    async def settle(self, entries: Sequence[Entry]) -> Settled:
+        """Remove entries for good, fenced."""
         ...
 
     async def backlog(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
@@ -179,6 +222,25 @@ class IngestLog(Protocol):
 
     async def now_us(self) -> int:
         """Return the log's clock, microseconds since 1970."""
+        ...
+
+
+class Generations(Protocol):
+    """What becomes of a log that has lost data: a new generation, and what the outbox kept is fed to it."""
+
+    async def begin(self, partition: int) -> Begun | LostPartition:
+        """Begin to own a partition: a new generation when the log may have lost data since its last owner did.
+
+        One that others append to takes no appends until it is opened, when it has no data.
+        """
+        ...
+
+    async def feed(self, partition: int, events: Sequence[tuple[int, Spill]]) -> int | LostPartition:
+        """Append (priority, event) that the log has lost, fenced; returns how many were not there any more."""
+        ...
+
+    async def open(self, partition: int, generation: int) -> LostPartition | None:
+        """Note that the outbox was fed to this generation, and take appends; fenced."""
         ...
 
 
@@ -200,6 +262,6 @@ class LaneLog(Protocol):
         """Read spilled events of each (lane, after queue id, count); b"0" reads from the beginning."""
         ...
 
-    async def discard(self, lane: LaneKey) -> int:
-        """Drop a lane's queue, retries and high-water; returns how many events went."""
+    async def discard(self, lane: LaneKey) -> Released | LostPartition:
+        """Drop a lane's queue, retries and high-water, fenced; returns what is released."""
         ...

@@ -19,13 +19,17 @@ from router_node.log.port import (
     LostPartition,
     PartitionState,
     Position,
+    Released,
     RetryState,
     Spilled,
 )
 from router_node.log.redis_calls import Command, RedisCalls, Script
+from router_node.log.redis_streams import released_of
 from stores.ports import DeadLetter
 
 STEP = Script.load("router_node.log", "step")
+DISCARD = Script.load("router_node.log", "discard")
+LANE_SCRIPTS = (STEP, DISCARD)
 _UNCHANGED = ""
 
 
@@ -74,7 +78,7 @@ class RedisLanes:
             elif reply[0] == 0:
                 answers.append(LostPartition(step.lane.partition))
             else:
-                answers.append(LaneStepped(reply[2:], int(reply[1])))
+                answers.append(LaneStepped(reply[2], int(reply[1]), list(map(released_of, reply[3]))))
         return answers
 
     async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
@@ -87,18 +91,18 @@ class RedisLanes:
         )
         return [[_spilled(queue_id, fields) for queue_id, fields in _checked(reply)] for reply in replies]
 
-    async def discard(self, lane: LaneKey) -> int:
+    async def discard(self, lane: LaneKey) -> Released | LostPartition:
         """See LaneLog."""
-        queue, retry = self._keys.queue(lane.partition, lane.label), self._keys.retry(lane.partition, lane.label)
-        replies = await self._pipeline.run(
-            [
-                ("XLEN", queue),
-                ("DEL", queue, retry),
-                ("SREM", self._keys.lanes(lane.partition), lane.label),
-                ("HDEL", self._keys.high_water(lane.partition), lane.label),
-            ]
-        )
-        return int(_checked(replies[0]))
+        keys = [
+            self._keys.lease(lane.partition),
+            self._keys.high_water(lane.partition),
+            self._keys.lanes(lane.partition),
+            self._keys.queue(lane.partition, lane.label),
+            self._keys.retry(lane.partition, lane.label),
+            self._keys.outbox(lane.partition),
+        ]
+        answer = await self._pipeline.one(DISCARD.call(keys, self._tokens.get(lane.partition, ""), lane.label))
+        return list(map(released_of, answer[2])) if answer[0] else LostPartition(lane.partition)
 
     def _call(self, step: LaneStep) -> Command:
         partition, label = step.lane.partition, step.lane.label
@@ -109,16 +113,18 @@ class RedisLanes:
             self._keys.queue(partition, label),
             self._keys.retry(partition, label),
             self._keys.dead_letters(partition),
+            self._keys.outbox(partition),
         ]
-        mark = max((position for position, _, _ in step.spill), default=None)
+        mark = max((spill.position for spill in step.spill), default=None)
         arguments: list[str | bytes | int] = [
             self._tokens.get(partition, ""),
             label,
             f"{mark.generation} {mark.sequence}" if mark and mark > NOWHERE else _UNCHANGED,
             len(step.spill),
         ]
-        for position, accepted_at_us, body in step.spill:
-            arguments += (f"{position.generation} {position.sequence} {accepted_at_us}", body)
+        for (generation, sequence), accepted_at_us, body, kept in step.spill:
+            place = f"{generation} {sequence} {accepted_at_us}"
+            arguments += (f"{place} {kept}" if kept else place, body)
         arguments.append(len(step.retry))
         for queue_id, state in step.retry.items():
             arguments += (queue_id, orjson.dumps(list(state)))
@@ -150,8 +156,9 @@ def _lane(partition: int, label: bytes) -> LaneKey:
 
 
 def _spilled(queue_id: bytes, fields: Sequence[bytes]) -> Spilled:
-    generation, sequence, accepted = fields[1].split()
-    return Spilled(queue_id, Position(int(generation), int(sequence)), int(accepted), fields[3])
+    generation, sequence, accepted, *kept = fields[1].split(b" ", 3)
+    position = Position(int(generation), int(sequence))
+    return Spilled(queue_id, position, int(accepted), fields[3], kept[0].decode() if kept else "")
 
 
 def _pairs(reply: Any) -> list[tuple[bytes, bytes]]:

@@ -6,34 +6,45 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
 import structlog
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from partitioning.keys import CONSUMER, GROUP, Keys
-from router_client.errors import EventRouterError, Overloaded
+from router_client.errors import EventRouterError, Overloaded, Unavailable
 from router_node.log.port import (
     MAX_BATCH_BYTES,
     MAX_BATCH_EVENTS,
     NOWHERE,
     Answer,
+    Begun,
+    Closed,
     Entry,
     LogUnavailable,
     LostPartition,
     Moved,
     NewRecord,
     Position,
+    Released,
+    Settled,
+    Spill,
 )
 from router_node.log.redis_calls import Command, RedisCalls, Script
 
 APPEND = Script.load("router_node.log", "append")
 SETTLE = Script.load("router_node.log", "settle")
+BEGIN = Script.load("router_node.log", "begin")
+FEED = Script.load("router_node.log", "feed")
+OPEN = Script.load("router_node.log", "open")
+STREAM_SCRIPTS = (APPEND, SETTLE, BEGIN, FEED, OPEN)
 _SETTLE_AT_ONCE = 256
+REPLICATED_WITHIN_MS = 1000
 
 log = structlog.get_logger(__name__)
 
 
 class RedisStreams:
-    """IngestLog on Redis.
+    """IngestLog and Generations on Redis.
 
     ``tokens`` maps each owned partition to its fencing token, kept current by the ownership; ``former`` names the
     partition that a record would have gone to before its slot moved, as long as that one may know its id.
@@ -49,29 +60,45 @@ class RedisStreams:
         dedup_window_s: float = 120.0,
         dedup_ids: int = 100_000,
         former: Callable[[NewRecord], int | None] = lambda _: None,
+        replicas: int = 1,
     ) -> None:
         self._pipeline = pipeline
         self._keys = keys
         self._tokens = tokens
         self._former = former
+        self._replicas = replicas
         self._append_options = (backlog_limit, int(dedup_window_s * 1000), dedup_ids, GROUP)
         self.groups_recreated = 0
 
     async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
         """See IngestLog."""
+        return (await self._append(records, []))[0]
+
+    async def append_replicated(self, records: Sequence[NewRecord]) -> list[Answer]:
+        """Append, and wait until ``replicas`` replicas have it; refused are those appended that too few confirmed."""
+        answers, (confirmed,) = await self._append(records, [("WAIT", self._replicas, REPLICATED_WITHIN_MS)])
+        if isinstance(confirmed, int) and confirmed >= self._replicas:
+            return answers
+        known = confirmed if isinstance(confirmed, int) else 0
+        short = Unavailable(
+            f"{known} of {self._replicas} replicas confirmed in time; it may still be delivered, publish it with its id"
+        )
+        return [short if isinstance(answer, bool) else answer for answer in answers]
+
+    async def _append(self, records: Sequence[NewRecord], then: list[Command]) -> tuple[list[Answer], list[Any]]:
         accepted_before = await self._accepted_before(records)
-        by_partition: dict[int, list[int]] = defaultdict(list)
+        by_partition: dict[tuple[int, bool], list[int]] = defaultdict(list)
         for index, record in enumerate(records):
             if index not in accepted_before:
-                by_partition[record.partition].append(index)
+                by_partition[record.partition, record.kept != ""].append(index)
         calls = [chunk for indexes in by_partition.values() for chunk in _chunks(indexes, records)]
-        replies = await self._pipeline.run([self._append_call(records, chunk) for chunk in calls])
+        replies = await self._pipeline.run([*(self._append_call(records, chunk) for chunk in calls), *then])
         answers: list[Answer] = [index in accepted_before for index in range(len(records))]
-        for chunk, reply in zip(calls, replies, strict=True):
+        for chunk, reply in zip(calls, replies, strict=False):
             refusal = _refusal(records[chunk[0]].partition, reply)
             for offset, index in enumerate(chunk):
                 answers[index] = refusal or reply[offset] == 1
-        return answers
+        return answers, replies[len(calls) :]
 
     async def _accepted_before(self, records: Sequence[NewRecord]) -> set[int]:
         """Find the duplicates of events that were accepted by the partition their slot has lately moved from."""
@@ -111,7 +138,7 @@ class RedisStreams:
         ]
         return await self._read([source[:2] for source in sources], commands)
 
-    async def settle(self, entries: Sequence[Entry]) -> list[LostPartition]:
+    async def settle(self, entries: Sequence[Entry]) -> Settled:
         """See IngestLog."""
         by_partition: dict[int, list[Entry]] = defaultdict(list)
         for entry in entries:
@@ -122,13 +149,37 @@ class RedisStreams:
             for start in range(0, len(settled), _SETTLE_AT_ONCE):
                 partitions.append(partition)
                 commands.append(self._settle_call(partition, settled[start : start + _SETTLE_AT_ONCE]))
-        lost = set()
+        lost: set[int] = set()
+        released: Released = []
         for partition, reply in zip(partitions, await self._pipeline.run(commands), strict=True):
             if isinstance(reply, RedisError):
                 raise LogUnavailable(f"Redis refused to settle: {reply}") from reply
-            if reply == 0:
+            if reply[0] == 0:
                 lost.add(partition)
-        return [LostPartition(partition) for partition in sorted(lost)]
+            released += map(released_of, reply[1:])
+        return Settled(sorted(lost), released)
+
+    async def begin(self, partition: int) -> Begun | LostPartition:
+        """See Generations."""
+        keys = [self._keys.lease(partition), self._keys.position(partition)]
+        answer = await self._pipeline.one(BEGIN.call(keys, self._tokens.get(partition, "")))
+        return Begun(int(answer[1]), answer[2] == 1) if answer[0] else LostPartition(partition)
+
+    async def feed(self, partition: int, events: Sequence[tuple[int, Spill]]) -> int | LostPartition:
+        """See Generations."""
+        keys = [self._keys.lease(partition), self._keys.position(partition), self._keys.outbox(partition)]
+        keys += [self._keys.ingest(partition, level) for level in range(10)]
+        arguments: list[str | bytes | int] = [self._tokens.get(partition, ""), GROUP]
+        for priority, event in events:
+            arguments += (priority, f"{event.accepted_at_us} {event.kept}", event.body)
+        answer = await self._pipeline.one(FEED.call(keys, *arguments))
+        return int(answer[1]) if answer[0] else LostPartition(partition)
+
+    async def open(self, partition: int, generation: int) -> LostPartition | None:
+        """See Generations."""
+        keys = [self._keys.lease(partition), self._keys.position(partition)]
+        opened = await self._pipeline.one(OPEN.call(keys, self._tokens.get(partition, ""), generation))
+        return None if opened else LostPartition(partition)
 
     async def backlog(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
         """See IngestLog."""
@@ -157,19 +208,22 @@ class RedisStreams:
         partition = records[chunk[0]].partition
         keys = [self._keys.position(partition), self._keys.ids(partition)]
         keys += [self._keys.ingest(partition, level) for level in range(10)]
+        keys.append(self._keys.outbox(partition))
         arguments: list[str | bytes | int] = []
         for index in chunk:
             record = records[index]
-            arguments += (record.priority, record.dedup_id or "", record.body)
+            arguments += (record.priority, record.kept or record.dedup_id or "", record.body)
         table = min(records[index].table for index in chunk)
-        return APPEND.call(keys, *self._append_options, table, *arguments)
+        kept = "1" if records[chunk[0]].kept else ""
+        return APPEND.call(keys, *self._append_options, table, kept, *arguments)
 
     def _settle_call(self, partition: int, entries: Sequence[Entry]) -> Command:
-        keys: list[str] = [self._keys.lease(partition), self._keys.position(partition)]
-        arguments: list[bytes | int] = []
+        keys = [self._keys.lease(partition), self._keys.position(partition), self._keys.outbox(partition)]
+        arguments: list[str | bytes | int] = []
         for entry in entries:
             keys.append(self._keys.ingest(partition, entry.priority))
-            arguments += (entry.entry_id, len(entry.bodies))
+            arguments += (entry.entry_id, len(entry.bodies), len(entry.kept))
+            arguments += (f"{entry.accepted_at_us + n} {event_id}" for n, event_id in enumerate(entry.kept))
         return SETTLE.call(keys, self._tokens.get(partition, ""), GROUP, *arguments)
 
     async def _read(self, sources: Sequence[tuple[int, int]], commands: Sequence[Command]) -> list[Entry]:
@@ -211,11 +265,19 @@ def _chunks(indexes: list[int], records: Sequence[NewRecord]) -> Iterable[list[i
         yield chunk
 
 
-def _refusal(partition: int, reply: Any) -> Moved | EventRouterError | None:
+def released_of(text: bytes) -> tuple[int, str]:
+    """Read "<accepted at, µs> <id>" as scripts return it."""
+    at, _, event_id = text.decode().partition(" ")
+    return int(at), event_id
+
+
+def _refusal(partition: int, reply: Any) -> Moved | Closed | EventRouterError | None:
     if isinstance(reply, OutOfMemoryError):
         return Overloaded("Redis is out of memory; what is there is being delivered", retry_after_s=2.0)
     if isinstance(reply, RedisError):
         return LogUnavailable(f"Redis refused the append: {reply}")
+    if reply[0] == -3:
+        return Closed(partition)
     if reply[0] == -2:
         return Moved(partition, reply[1])
     if reply[0] == -1:
@@ -238,7 +300,14 @@ def _entry(partition: int, priority: int, entry_id: bytes, fields: Sequence[byte
     if fields[0] == b"f" and fields[1].isdigit():
         return Entry(partition, priority, entry_id, NOWHERE, 0, [], fence=int(fields[1]))
     try:
-        generation, sequence, accepted = map(int, fields[1].split())
-    except (ValueError, IndexError):  # not written by us: one body that is no event, which becomes a dead letter
+        generation, sequence, accepted, *kept = fields[1].split()
+        first = Position(int(generation), int(sequence))
+        ids = [str(orjson.loads(body)["id"]) for body in fields[3::2]] if kept else ()
+    except (
+        ValueError,
+        IndexError,
+        KeyError,
+        TypeError,
+    ):  # not written by us: one body that is no event, which becomes a dead letter
         return Entry(partition, priority, entry_id, NOWHERE, 0, [b" ".join(fields)])
-    return Entry(partition, priority, entry_id, Position(generation, sequence), accepted, fields[3::2])
+    return Entry(partition, priority, entry_id, first, int(accepted), fields[3::2], kept=ids)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from stores.ports import EventStore, SubscriptionStore
+from stores.ports import EventStore, Outbox, SubscriptionStore
 from stores.postgres.connection import Bounds, PostgresConnection
 from stores.postgres.events import PostgresEvents
 from stores.postgres.migrate import migrate
+from stores.postgres.outbox import PostgresOutbox
 from stores.postgres.subscriptions import PostgresSubscriptions
 
 
@@ -15,6 +16,7 @@ class PostgresDatabase:
     def __init__(self, url: str, bounds: Bounds | None = None) -> None:
         self._connection = PostgresConnection(url, bounds)
         self.events: EventStore = PostgresEvents(self._connection)
+        self.outbox: Outbox = PostgresOutbox(self._connection)
         self.subscriptions: SubscriptionStore = PostgresSubscriptions(self._connection)
 
     async def migrate(self) -> list[str]:

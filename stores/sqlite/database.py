@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from stores.ports import EventStore, SubscriptionStore
+from stores.ports import EventStore, Outbox, SubscriptionStore
 from stores.sqlite.connection import SqliteConnection
 from stores.sqlite.dead_letters import SqliteDeadLetters
 from stores.sqlite.events import SqliteEvents
 from stores.sqlite.migrate import migrate
+from stores.sqlite.outbox import SqliteOutbox
 from stores.sqlite.subscriptions import SqliteSubscriptions
 
 
@@ -16,6 +17,7 @@ class SqliteDatabase:
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
         self.events: EventStore = SqliteEvents(connection)
+        self.outbox: Outbox = SqliteOutbox(connection)
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(connection)
         self.dead_letters = SqliteDeadLetters(connection)
 

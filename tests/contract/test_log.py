@@ -15,6 +15,9 @@ from router_client.errors import Overloaded
 from router_node.log.memory import MemoryLog
 from router_node.log.port import (
     NOWHERE,
+    Begun,
+    Closed,
+    Generations,
     IngestLog,
     LaneKey,
     LaneLog,
@@ -24,10 +27,11 @@ from router_node.log.port import (
     NewRecord,
     Position,
     RetryState,
+    Spill,
 )
 from router_node.log.redis_calls import RedisCalls
-from router_node.log.redis_lanes import STEP, RedisLanes
-from router_node.log.redis_streams import APPEND, SETTLE, RedisStreams
+from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
+from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
 from stores.dead_letters import RedisDeadLetters
 from stores.open import open_database
 from stores.ports import DeadLetter, DeadLetters
@@ -41,6 +45,14 @@ class Logs:
     ingest: IngestLog
     lanes: LaneLog
     letters: DeadLetters
+    generations: Generations
+
+
+async def opened(generations: Generations) -> None:
+    for partition in range(8):
+        begun = await generations.begin(partition)
+        assert isinstance(begun, Begun)
+        assert await generations.open(partition, begun.generation) is None
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -49,20 +61,19 @@ async def logs(request: pytest.FixtureRequest) -> AsyncIterator[Logs]:
         database = await open_database("sqlite:///:memory:")
         await database.migrate()
         memory = MemoryLog(database.dead_letters, backlog_limit=LIMIT)
-        yield Logs(memory, memory, database.dead_letters)
+        await opened(memory)
+        yield Logs(memory, memory, database.dead_letters, memory)
         await database.close()
         return
     url = request.getfixturevalue("redis_url")
     keys = Keys("test")
-    redis = connect(url, [APPEND, SETTLE, STEP, *LEASE_SCRIPTS])
+    redis = connect(url, [*STREAM_SCRIPTS, *LANE_SCRIPTS, *LEASE_SCRIPTS])
     tokens = await Leases(redis, keys, "node-a", 60_000).acquire(range(8))
     pipe = RedisCalls(redis)
+    streams = RedisStreams(pipe, keys, tokens, backlog_limit=LIMIT)
+    await opened(streams)
     try:
-        yield Logs(
-            RedisStreams(pipe, keys, tokens, backlog_limit=LIMIT),
-            RedisLanes(pipe, keys, tokens),
-            RedisDeadLetters(redis, keys, lambda: 8),
-        )
+        yield Logs(streams, RedisLanes(pipe, keys, tokens), RedisDeadLetters(redis, keys, lambda: 8), streams)
     finally:
         await redis.close()
 
@@ -143,7 +154,7 @@ async def test_what_was_read_but_not_settled_is_pending_until_it_is(logs: Logs) 
     pending = await logs.ingest.read_pending([(P, 5, b"0")], 10)
     assert [e.entry_id for e in pending] == [e.entry_id for e in entries]
     assert [e.first for e in pending] == [e.first for e in entries]
-    assert await logs.ingest.settle(entries[:2]) == []
+    assert (await logs.ingest.settle(entries[:2])).lost == []
     assert [e.entry_id for e in await logs.ingest.read_pending([(P, 5, b"0")], 10)] == [entries[2].entry_id]
     assert await logs.ingest.read_pending([(P, 5, entries[2].entry_id)], 10) == []
     assert (await logs.ingest.backlog([P]))[P][5] == 1
@@ -157,7 +168,7 @@ async def test_a_full_backlog_refuses_and_settling_makes_room(logs: Logs) -> Non
 
     assert isinstance(refused, Overloaded)
     assert other == [False]
-    assert await logs.ingest.settle(await logs.ingest.read([(P, 5)], 100)) == []
+    assert (await logs.ingest.settle(await logs.ingest.read([(P, 5)], 100))).lost == []
     assert await logs.ingest.append([record(100)]) == [False]
 
 
@@ -174,7 +185,7 @@ async def test_settling_twice_changes_nothing_more(logs: Logs) -> None:
 
 async def test_a_lane_spills_in_order_and_its_owner_finds_everything_again(logs: Logs) -> None:
     lane = LaneKey(P, "late", 5)
-    step = LaneStep(lane, spill=[(Position(7, n), 1000 + n, b"body %d" % n) for n in range(1, 4)])
+    step = LaneStep(lane, spill=[Spill(Position(7, n), 1000 + n, b"body %d" % n) for n in range(1, 4)])
 
     (answer,) = await logs.lanes.step([step])
 
@@ -197,7 +208,7 @@ async def test_a_lane_spills_in_order_and_its_owner_finds_everything_again(logs:
 
 async def test_an_emptied_queue_keeps_its_high_water_and_nothing_else(logs: Logs) -> None:
     lane = LaneKey(P, "late", 5)
-    (answer,) = await logs.lanes.step([LaneStep(lane, spill=[(Position(7, 9), 1, b"x")])])
+    (answer,) = await logs.lanes.step([LaneStep(lane, spill=[Spill(Position(7, 9), 1, b"x")])])
     assert isinstance(answer, LaneStepped)
 
     (emptied,) = await logs.lanes.step([LaneStep(lane, remove=answer.queue_ids)])
@@ -210,16 +221,16 @@ async def test_an_emptied_queue_keeps_its_high_water_and_nothing_else(logs: Logs
 
 async def test_what_is_delivered_again_never_moves_the_high_water(logs: Logs) -> None:
     lane = LaneKey(P, "late", 5)
-    await logs.lanes.step([LaneStep(lane, spill=[(Position(7, 9), 1, b"x")])])
+    await logs.lanes.step([LaneStep(lane, spill=[Spill(Position(7, 9), 1, b"x")])])
 
-    await logs.lanes.step([LaneStep(lane, spill=[(NOWHERE, 1, b"again")])])
+    await logs.lanes.step([LaneStep(lane, spill=[Spill(NOWHERE, 1, b"again")])])
 
     assert (await logs.lanes.load(P)).high_water == {lane: Position(7, 9)}
 
 
 async def test_a_dead_letter_and_the_removal_are_one_step(logs: Logs) -> None:
     lane = LaneKey(P, "late", 5)
-    (answer,) = await logs.lanes.step([LaneStep(lane, spill=[(Position(7, 1), 1, b'{"n":1}')])])
+    (answer,) = await logs.lanes.step([LaneStep(lane, spill=[Spill(Position(7, 1), 1, b'{"n":1}')])])
     assert isinstance(answer, LaneStepped)
 
     await logs.lanes.step([LaneStep(lane, dead=[letter(1)], remove=answer.queue_ids)])
@@ -232,9 +243,9 @@ async def test_a_dead_letter_and_the_removal_are_one_step(logs: Logs) -> None:
 async def test_discarding_a_lane_leaves_no_trace(logs: Logs) -> None:
     lane, other = LaneKey(P, "late", 5), LaneKey(P, "board", 5)
     for key in (lane, other):
-        await logs.lanes.step([LaneStep(key, spill=[(Position(7, 1), 1, b"x"), (Position(7, 2), 1, b"y")])])
+        await logs.lanes.step([LaneStep(key, spill=[Spill(Position(7, 1), 1, b"x"), Spill(Position(7, 2), 1, b"y")])])
 
-    assert await logs.lanes.discard(lane) == 2
+    assert await logs.lanes.discard(lane) == []
 
     state = await logs.lanes.load(P)
     assert state.queued == {other: 2}
@@ -243,21 +254,29 @@ async def test_discarding_a_lane_leaves_no_trace(logs: Logs) -> None:
 
 @pytest.mark.parametrize("logs", ["redis"], indirect=True)
 async def test_a_stale_token_changes_nothing(logs: Logs, redis_url: str) -> None:
-    """Fencing: another node has the lease, so settling, spilling and burying are refused in the same atomic step."""
-    lane = LaneKey(P, "late", 5)
+    """Fencing: another node has the lease, so whatever changes the partition is refused in the same atomic step."""
+    lane, full = LaneKey(P, "late", 5), LaneKey(P, "full", 5)
     await logs.ingest.append([record(1)])
+    await logs.lanes.step([LaneStep(full, spill=[Spill(Position(7, 1), 1, b"x")])])
     entries = await logs.ingest.read([(P, 5)], 10)
     redis = Redis.from_url(redis_url)
     await redis.set(Keys("test").lease(P), "node-b 99999999999999", px=60_000)
 
     lost = await logs.ingest.settle(entries)
-    (spill,) = await logs.lanes.step([LaneStep(lane, spill=[(Position(7, 1), 1, b"x")])])
+    (spill,) = await logs.lanes.step([LaneStep(lane, spill=[Spill(Position(7, 1), 1, b"x")])])
     (bury,) = await logs.lanes.step([LaneStep(lane, dead=[letter(1)])])
+    refused = [
+        spill,
+        bury,
+        await logs.lanes.discard(full),
+        await logs.generations.begin(P),
+        await logs.generations.feed(P, [(5, Spill(Position(1, 1), 1, b"{}", "e1"))]),
+        await logs.generations.open(P, 1),
+    ]
 
-    assert [e.partition for e in lost] == [P]
-    assert isinstance(spill, LostPartition)
-    assert isinstance(bury, LostPartition)
-    assert (await logs.lanes.load(P)).queued == {}
+    assert lost.lost == [P]
+    assert [type(answer) for answer in refused] == [LostPartition] * 6
+    assert (await logs.lanes.load(P)).queued == {full: 1}
     assert (await logs.letters.list()).letters == []
     assert len(await logs.ingest.read_pending([(P, 5, b"0")], 10)) == 1
     await redis.aclose()
@@ -300,6 +319,107 @@ async def test_what_others_did_to_a_stream_by_hand_neither_stops_nor_hides_the_r
     pending = await logs.ingest.read_pending([(P, 5, b"0")], 10)
 
     assert [list(e.bodies) for e in pending] == [[], [b'{"n":2}'], [b"hello world"]]
-    assert await logs.ingest.settle(pending) == []
+    assert (await logs.ingest.settle(pending)).lost == []
     assert (await redis.xpending(stream, "router"))["pending"] == 0
     await redis.aclose()
+
+
+def kept(event_id: str, *, priority: int = 5) -> NewRecord:
+    return NewRecord(P, priority, event_id, b'{"id":"%s"}' % event_id.encode(), kept=event_id)
+
+
+async def test_what_had_to_be_stored_is_released_when_nothing_holds_it_any_more(logs: Logs) -> None:
+    one, two = LaneKey(P, "one", 5), LaneKey(P, "two", 5)
+    await logs.ingest.append([kept("e 1"), kept("e2"), record(3)])
+    entries = await logs.ingest.read([(P, 5)], 10)
+    (entry,) = [each for each in entries if each.kept]
+    spills = [
+        Spill(Position(entry.first.generation, entry.first.sequence + n), entry.accepted_at_us + n, body, entry.kept[n])
+        for n, body in enumerate(entry.bodies)
+    ]
+
+    in_one, in_two = await logs.lanes.step([LaneStep(one, spill=spills), LaneStep(two, spill=spills[:1])])
+    assert isinstance(in_one, LaneStepped)
+    assert isinstance(in_two, LaneStepped)
+    settled = await logs.ingest.settle(entries)
+    (first,) = await logs.lanes.step([LaneStep(one, remove=in_one.queue_ids)])
+    again = await logs.ingest.settle(entries)
+    last = await logs.lanes.discard(two)
+
+    assert list(entry.kept) == ["e 1", "e2"]
+    assert (settled.released, again.released) == ([], [])
+    assert isinstance(first, LaneStepped)
+    assert first.released == [(entry.accepted_at_us + 1, "e2")]
+    assert last == [(entry.accepted_at_us, "e 1")]
+
+
+async def test_spilled_events_keep_what_they_are(logs: Logs) -> None:
+    lane = LaneKey(P, "late", 5)
+    await logs.lanes.step(
+        [LaneStep(lane, spill=[Spill(Position(7, 1), 5, b"x", "an id"), Spill(Position(7, 2), 6, b"y")])]
+    )
+
+    (found,) = await logs.lanes.fetch([(lane, b"0", 10)])
+
+    assert [(each.position, each.accepted_at_us, each.body, each.kept) for each in found] == [
+        (Position(7, 1), 5, b"x", "an id"),
+        (Position(7, 2), 6, b"y", ""),
+    ]
+
+
+async def test_what_is_fed_again_is_there_once_and_comes_as_it_was(logs: Logs) -> None:
+    lost = [(5, Spill(Position(1, n), 1_000 + n, b'{"id":"e%d"}' % n, f"e{n}")) for n in range(3)]
+
+    assert await logs.generations.feed(P, lost[:2]) == 2
+    assert await logs.generations.feed(P, lost) == 1
+
+    entries = await logs.ingest.read([(P, 5)], 10)
+    assert [(entry.accepted_at_us, list(entry.bodies), list(entry.kept)) for entry in entries] == [
+        (event.accepted_at_us, [event.body], [event.kept]) for _, event in lost
+    ]
+    assert [entry.first for entry in entries] == sorted(entry.first for entry in entries)
+    assert len((await logs.ingest.settle(entries)).released) == 3
+
+
+@pytest.mark.parametrize("logs", ["redis"], indirect=True)
+async def test_a_log_that_lost_its_data_takes_no_appends_before_it_was_fed(logs: Logs, redis_url: str) -> None:
+    await logs.ingest.append([kept("e1")])
+    before = await logs.generations.begin(P)
+    redis = Redis.from_url(redis_url)
+    token = await redis.get(Keys("test").lease(P))
+    await redis.flushall()
+
+    closed = await logs.ingest.append([record(1)])
+    await redis.set(Keys("test").lease(P), token, px=60_000)
+    begun = await logs.generations.begin(P)
+    assert isinstance(before, Begun)
+    assert isinstance(begun, Begun)
+    still_closed = await logs.ingest.append([record(1)])
+    await logs.generations.open(P, begun.generation)
+    taken = await logs.ingest.append([record(1)])
+    await redis.aclose()
+
+    assert not before.unfed
+    assert begun.unfed
+    assert begun.generation > before.generation
+    assert (closed, still_closed, taken) == ([Closed(P)], [Closed(P)], [False])
+
+
+@pytest.mark.parametrize("logs", ["redis"], indirect=True)
+async def test_another_server_begins_a_generation_and_goes_on_taking_appends(logs: Logs, redis_url: str) -> None:
+    await logs.ingest.append([record(1)])
+    before = await logs.generations.begin(P)
+    redis = Redis.from_url(redis_url)
+    await redis.hset(Keys("test").position(P), "run", "0" * 40)
+
+    begun = await logs.generations.begin(P)
+    taken = await logs.ingest.append([record(2)])
+    again = await logs.generations.begin(P)
+    await redis.aclose()
+
+    assert isinstance(before, Begun)
+    assert isinstance(begun, Begun)
+    assert begun.unfed
+    assert begun.generation > before.generation
+    assert taken == [False]
+    assert again == begun

@@ -91,7 +91,14 @@ async def bench() -> AsyncIterator[Bench]:
     settler = Settler(log, log, lambda partition: None)
     store = Valve(database.events)
     undeliverable = Undeliverable(LANE, settler, FakeClock())
-    persister = Persister(store, log, settler.release, undeliverable, lambda partition: None)  # type: ignore[arg-type]
+    persister = Persister(
+        store,  # type: ignore[arg-type]
+        database.outbox,
+        log,
+        settler.release,
+        undeliverable,
+        lambda partition: None,
+    )
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(settler.run()), tasks.create_task(persister.run())]
         yield Bench(log, settler, store, persister, database)

@@ -37,7 +37,7 @@ class Driver:
 
     def stepped(self, lane: Lane, taken: Taken, answer: LaneStepped) -> None:
         lane.stepped(taken, answer)
-        self.steps.append([body for _, _, body in taken.step.spill])
+        self.steps.append([spill.body for spill in taken.step.spill])
 
 
 async def test_a_refused_spill_waits_its_turn_while_entries_settle() -> None:

@@ -17,7 +17,7 @@ PERMANENT = tuple(
         rf"er:{_CLUSTER}:meta",
         rf"er:{_CLUSTER}:nodes",
         rf"{_PARTITION}:in:\d",
-        rf"{_PARTITION}:(pos|epoch|hw|dlq|lanes|fences|owed)",
+        rf"{_PARTITION}:(pos|epoch|hw|dlq|lanes|fences|owed|outbox)",
         rf"{_PARTITION}:q:.+:\d",
         rf"{_PARTITION}:retry:.+",
     )

@@ -1,36 +1,37 @@
 -- Append events to one partition: deduplicate, number, and add one record batch per priority.
--- KEYS: pos, ids, in:<p> for each of the ten priorities 0..9.
+-- KEYS: pos, ids, in:<p> for each of the ten priorities 0..9, outbox.
 -- ARGV: backlog limit (events), deduplication window in ms, ids remembered at most, group, the number of partitions by
---       which the caller found this one, then per event: priority, dedup id ('' for none), body.
--- Returns {-1} when the backlog is full, {-2, number} when this partition uses a newer table (nothing was changed
--- either time), else one 0 (appended) or 1 (duplicate) per event.
--- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>" of its first event, then one field 'e' per
--- event; each further event is one sequence number and one microsecond on.
-local pos, ids = KEYS[1], KEYS[2]
+--       which the caller found this one, '1' when the events have to be stored before their publishers are answered,
+--       then per event: priority, dedup id ('' for none; the event's id when it has to be stored), body.
+-- Returns {-1} when the backlog is full, {-2, number} when this partition uses a newer table, {-3} when no owner has
+-- opened it since its data began (nothing was changed each time), else one 0 (appended) or 1 (duplicate) per event.
+-- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>" of its first event, and " s" when they have
+-- to be stored; then one field 'e' per event; each further event is one sequence number and one microsecond on.
+local pos, ids, outbox = KEYS[1], KEYS[2], KEYS[13]
 local limit, window, most, group = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled', 'at', 'table')
+local kept = ARGV[6] == '1'
+local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled', 'at', 'table', 'open')
 if tonumber(state[5] or '0') > tonumber(ARGV[5]) then
   return {-2, tonumber(state[5])}
 end
+if not state[6] then
+  return {-3}
+end
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
--- Each event has a time of its own, a microsecond after the one before at the least: the store's order is the log's.
+-- Each event has a time of its own, a microsecond after the one before at least: the store's order is the log's.
 local at = math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), tonumber(state[4] or '0') + 1)
 local gen, seq, settled = state[1], tonumber(state[2] or '0'), tonumber(state[3] or '0')
 if seq - settled >= limit then
   return {-1}
 end
-if not gen then
-  gen = string.format('%.0f', now_ms)
-  redis.call('HSET', pos, 'gen', gen)
-end
-local answers, batches, fresh_ids = {}, {}, false
-for i = 6, #ARGV, 3 do
+local answers, batches, named, fresh_ids = {}, {}, {}, false
+for i = 7, #ARGV, 3 do
   local priority, id = tonumber(ARGV[i]), ARGV[i + 1]
   local duplicate = 0
   if id ~= '' then
-    local at = redis.call('ZSCORE', ids, id)
-    if at and tonumber(at) > now_ms - window then
+    local seen = redis.call('ZSCORE', ids, id)
+    if seen and tonumber(seen) > now_ms - window then
       duplicate = 1
     else
       redis.call('ZADD', ids, now_ms, id)
@@ -43,9 +44,11 @@ for i = 6, #ARGV, 3 do
     if not batch then
       batch = {}
       batches[priority] = batch
+      named[priority] = {}
     end
     batch[#batch + 1] = 'e'
     batch[#batch + 1] = ARGV[i + 2]
+    named[priority][#batch / 2] = id
   end
 end
 for priority = 9, 0, -1 do
@@ -56,7 +59,12 @@ for priority = 9, 0, -1 do
       redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
     end
     local first = string.format('%s %.0f %.0f', gen, seq + 1, at)
-    redis.call('XADD', stream, '*', 'p', first, unpack(batch))
+    redis.call('XADD', stream, '*', 'p', kept and first .. ' s' or first, unpack(batch))
+    if kept then
+      for n, id in ipairs(named[priority]) do
+        redis.call('HSET', outbox, string.format('%.0f %s', at + n - 1, id), 1)
+      end
+    end
     seq = seq + #batch / 2
     at = at + #batch / 2
   end
