@@ -36,7 +36,7 @@ from router_node.log.memory import MemoryLog
 from router_node.log.port import IngestLog, LaneLog
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import STEP, RedisLanes
-from router_node.log.redis_streams import APPEND, SETTLE, RedisStreams
+from router_node.log.redis_streams import APPEND, READ, SETTLE, RedisStreams
 from router_node.operations import Operations
 from router_node.pipeline import Pipeline
 from router_node.routing.filter_language import compile_filter
@@ -49,7 +49,7 @@ from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
 START_S = 60.0
-SCRIPTS = (APPEND, SETTLE, STEP, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
+SCRIPTS = (APPEND, READ, SETTLE, STEP, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
 
 T = TypeVar("T")
 

@@ -26,6 +26,7 @@ from router_node.log.port import (
 from router_node.log.redis_calls import Command, RedisCalls, Script
 
 APPEND = Script.load("router_node.log", "append")
+READ = Script.load("router_node.log", "read")
 SETTLE = Script.load("router_node.log", "settle")
 _SETTLE_AT_ONCE = 256
 
@@ -88,8 +89,8 @@ class RedisStreams:
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
         """See IngestLog."""
         commands: list[Command] = [
-            ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "STREAMS", self._keys.ingest(*source), ">")
-            for source in sources
+            READ.call([self._keys.lease(p), self._keys.ingest(p, level)], self._token(p), GROUP, CONSUMER, count)
+            for p, level in sources
         ]
         return await self._read(sources, commands)
 
@@ -153,6 +154,9 @@ class RedisStreams:
         seconds, micros = await self._pipeline.one(("TIME",))
         return int(seconds) * 1_000_000 + int(micros)
 
+    def _token(self, partition: int) -> str:
+        return self._tokens.get(partition, "")
+
     def _append_call(self, records: Sequence[NewRecord], chunk: Sequence[int]) -> Command:
         partition = records[chunk[0]].partition
         keys = [self._keys.position(partition), self._keys.ids(partition)]
@@ -170,7 +174,7 @@ class RedisStreams:
         for entry in entries:
             keys.append(self._keys.ingest(partition, entry.priority))
             arguments += (entry.entry_id, len(entry.bodies))
-        return SETTLE.call(keys, self._tokens.get(partition, ""), GROUP, *arguments)
+        return SETTLE.call(keys, self._token(partition), GROUP, *arguments)
 
     async def _read(self, sources: Sequence[tuple[int, int]], commands: Sequence[Command]) -> list[Entry]:
         entries: list[Entry] = []

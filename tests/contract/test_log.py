@@ -27,7 +27,7 @@ from router_node.log.port import (
 )
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import STEP, RedisLanes
-from router_node.log.redis_streams import APPEND, SETTLE, RedisStreams
+from router_node.log.redis_streams import APPEND, READ, SETTLE, RedisStreams
 from stores.dead_letters import RedisDeadLetters
 from stores.open import open_database
 from stores.ports import DeadLetter, DeadLetters
@@ -54,7 +54,7 @@ async def logs(request: pytest.FixtureRequest) -> AsyncIterator[Logs]:
         return
     url = request.getfixturevalue("redis_url")
     keys = Keys("test")
-    redis = connect(url, [APPEND, SETTLE, STEP, *LEASE_SCRIPTS])
+    redis = connect(url, [APPEND, READ, SETTLE, STEP, *LEASE_SCRIPTS])
     tokens = await Leases(redis, keys, "node-a", 60_000).acquire(range(8))
     pipe = RedisCalls(redis)
     try:
