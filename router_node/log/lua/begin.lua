@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- A full Redis must not end ownership: what owners do next is to free its memory.
 -- A new owner begins with a partition: find out whether the log has lost data since the last one did.
 -- KEYS: lease, pos. ARGV: token.
 -- Returns {0} (and changes nothing) when the token is not the lease in force, else {1, generation, 1 when what the outbox
