@@ -82,6 +82,8 @@ class RedisCluster:
             return []
         try:
             async with asyncio.timeout(self._timeout_s):
+                if commands[-1][0] == "WAIT":
+                    return await self._run_and_wait(commands[:-1], commands[-1])
                 return await self._run(commands)
         except TimeoutError:
             self._topology = None
@@ -109,6 +111,26 @@ class RedisCluster:
     async def close(self) -> None:
         """Close all connections."""
         await self._close(list(self._links))
+
+    async def _run_and_wait(self, commands: Sequence[Command], wait: Command) -> list[Any]:
+        """Run commands, and WAIT on each node for the replicas of what was written there; the least is the answer.
+
+        Each node gets its WAIT with its commands, as it counts what this connection wrote.
+        """
+        by_node: dict[Address | None, list[int]] = defaultdict(list)
+        topology = await self._current()
+        for place, command in enumerate(commands):
+            by_node[topology.owner(slot_of(command))].append(place)
+        replies: list[Any] = [None] * len(commands)
+        confirmed: list[int] = []
+        for places in by_node.values():
+            part = [commands[place] for place in places]
+            *answers, known = await self._run([*part, wait])
+            # A command that was sent a second time, elsewhere or later, was not waited for.
+            confirmed.append(known if isinstance(known, int) and self._topology is topology else 0)
+            for place, answer in zip(places, answers, strict=True):
+                replies[place] = answer
+        return [*replies, min(confirmed, default=0)]
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
         replies: list[Any] = [None] * len(commands)
@@ -138,7 +160,8 @@ class RedisCluster:
         parcels: dict[Address, _Parcel] = defaultdict(_Parcel)
         found: list[tuple[int, Any, Address | None]] = []
         for place in left.places:
-            address = left.asking.get(place) or topology.owner(slot_of(commands[place]))
+            with_node_of = place - 1 if commands[place][0] == "WAIT" else place
+            address = left.asking.get(place) or topology.owner(slot_of(commands[with_node_of]))
             if address is None:
                 found.append((place, _NOBODY, None))
                 continue

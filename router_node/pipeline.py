@@ -162,9 +162,7 @@ class Pipeline:
             left = sum(dispatch.in_flight_from(partitions) for dispatch in self.registry)
             log.info("handing over with deliveries under way; they are repeated", deliveries=left)
         for dispatch in self.registry:
-            for partition in partitions:
-                for priority in range(10):
-                    dispatch.spill(partition, priority)
+            dispatch.spill_from(partitions)
         try:
             async with asyncio.timeout(LET_GO_S):
                 await self.settler.written()

@@ -100,6 +100,12 @@ class Window:
         if lane is not None and not lane.spilling and lane.items:
             self.begin_spill(lane)
 
+    def spill_from(self, partitions: Collection[int]) -> None:
+        """Send what live lanes of these partitions hold to their queues."""
+        for (partition, priority), lane in self._lanes.items():
+            if partition in partitions and lane.items:
+                self.spill_lane(partition, priority)
+
     @property
     def full(self) -> bool:
         """The subscription's memory is used up."""

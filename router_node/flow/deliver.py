@@ -220,6 +220,11 @@ class Dispatch:
         if self._spills:
             self.window.spill_lane(partition, priority)
 
+    def spill_from(self, partitions: Collection[int]) -> None:
+        """Send what is unsettled of partitions to the queue: they are about to be left behind."""
+        if self._spills:
+            self.window.spill_from(partitions)
+
     def in_flight_from(self, partitions: Collection[int]) -> int:
         """Return the number of deliveries under way from these partitions."""
         return sum(item.lane.key.partition in partitions for item in self.in_flight.values())
