@@ -14,11 +14,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from partitioning.redis_url import SCHEMES, SERVER_SCHEMES, ManyHosts
 from router_client.errors import InvalidInput
 from router_node.routing.filter_language import compile_filter
 
 PREFIX = "ER_"
 NOT_SETTINGS = {"ER_CONFIG", "ER_URL"}
+_SECRET_OPTION = re.compile(r"(password=)[^&]*")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -60,8 +62,12 @@ class Settings(BaseModel):
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must start with redis:// or rediss:// (Sentinel and Cluster come in a later version)")
+        if value is not None:
+            scheme = urlsplit(value).scheme
+            if scheme not in SCHEMES:
+                raise ValueError(f"must start with one of {', '.join(f'{each}://' for each in SCHEMES)}")
+            if scheme not in SERVER_SCHEMES:
+                ManyHosts.parse(value)
         return value
 
     @field_validator("database_url")
@@ -115,11 +121,12 @@ def redact(url: str | None) -> str | None:
     if url is None:
         return None
     parts = urlsplit(url)
+    query = _SECRET_OPTION.sub(r"\1***", parts.query)
     if parts.password is None:
-        return url
+        return urlunsplit(parts._replace(query=query)) if query != parts.query else url
     user = parts.username or ""
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}"))
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}", query=query))
 
 
 def load_settings(path: Path | None = None, **overrides: Any) -> Settings:

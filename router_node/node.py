@@ -263,6 +263,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
+        node.metrics.watch(node.cluster)
         async with node.cluster.joined():
             yield node
 

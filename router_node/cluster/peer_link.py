@@ -92,6 +92,11 @@ class PeerLink:
         """Return the least number that the packet with the next frame to ``peer`` can have."""
         return self._peers[peer].said + 1
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of deliveries waiting to be said, at most ``WAITING_BYTES`` for each peer."""
+        return sum(peer.waiting_bytes for peer in self._peers.values())
+
     def heard(self, peer: str) -> int:
         """Return the number of the last packet heard from ``peer``."""
         return self._peers[peer].heard

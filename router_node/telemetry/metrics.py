@@ -13,6 +13,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry, generate_latest
 
+from router_node.cluster.cluster import Cluster
 from router_node.pipeline import Pipeline
 
 Read = Callable[[], float]
@@ -53,7 +54,32 @@ class Metrics:
         self._gauge("er_subscriptions", "Subscriptions", lambda: len(p.registry))
         self._gauge("er_backlog_events", "Unsettled events of all subscriptions", self._backlog)
         self._gauge("er_in_flight", "Deliveries under way", lambda: sum(len(d.in_flight) for d in p.registry))
+        self._gauge("er_stored_waits", "Events that publishers wait to have stored", lambda: p.outbox.waiting)
+        self._counter("er_events_fed", "Stored events fed to a log that had lost them", lambda: p.outbox.fed)
+        self._counter("er_sweep_finds", "Partitions found to have more by a sweep", lambda: p.reader.found_by_sweep)
         self._pipeline = pipeline
+
+    def watch(self, cluster: Cluster) -> None:
+        """Measure the node's part in a cluster too."""
+        c, link, ownership = cluster, cluster.link, cluster.ownership
+        self._gauge("er_members", "Live nodes", lambda: len(c.presence.roster.members))
+        self._gauge("er_redis_silence_seconds", "Time since Redis last answered a beat", lambda: c.presence.silent_s)
+        self._gauge("er_consumers", "Consumers connected to this node", lambda: len(c.attachments))
+        self._gauge("er_remote_consumers", "Consumers on other nodes that this node serves", lambda: len(c.guests))
+        self._counter("er_leases_taken", "Leases taken", lambda: ownership.taken_leases)
+        self._counter("er_leases_lost", "Leases found lost", lambda: ownership.lost_leases)
+        self._counter("er_partitions_handed_over", "Partitions handed over", lambda: ownership.handed_over)
+        self._counter("er_rounds_failed", "Rounds of membership that failed", lambda: c.presence.failed_rounds)
+        self._gauge("er_peer_waiting_bytes", "Bytes waiting to be said to other nodes", lambda: link.waiting_bytes)
+        self._counter("er_peer_packets_sent", "Packets to other nodes", lambda: link.packets_sent)
+        self._counter("er_peer_packets_heard", "Packets from other nodes", lambda: link.packets_heard)
+        self._counter("er_peer_gaps", "Times that packets from another node were found lost", lambda: link.gaps)
+        self._counter("er_peer_frames_dropped", "Frames to other nodes dropped: too much waited", lambda: link.dropped)
+        self._counter("er_deliveries_bounced", "Deliveries that found no consumer", lambda: c.attachments.bounced)
+        self._counter("er_deliveries_stale", "Deliveries of a replaced owner dropped", lambda: c.attachments.stale)
+        self._counter("er_doorbells_sent", "Streams rung on other nodes", lambda: c.doorbells.rung_elsewhere)
+        self._counter("er_fences_passed", "Fences of a growth passed", lambda: c.growing.passed)
+        self._counter("er_events_moved", "Events appended where their slot had moved to", lambda: c.growing.moved)
 
     def text(self) -> bytes:
         """Return the page of /metrics."""

@@ -106,7 +106,7 @@ class RedisClusterServers:
         self._dead.discard(server.port)
 
     def wait_until_healed(self, *, replicated: bool = False) -> None:
-        """Wait until every living server says that living servers hold all slots, ``replicated`` with a replica each."""
+        """Wait until every living server says that living ones hold all slots, ``replicated`` with a replica each."""
 
         def healed() -> bool:
             return all(self._well(server, 2 if replicated else 1) for server in self._living())
