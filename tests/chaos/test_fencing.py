@@ -10,13 +10,14 @@ from hashlib import sha1
 import pytest
 from redis.asyncio import Redis
 
-from partitioning import leases
+from partitioning import growth, leases
+from partitioning.growth import Growth
 from partitioning.keys import Keys
-from partitioning.leases import LEASE_SCRIPTS, Leases
+from partitioning.leases import Leases
 from partitioning.redis_commands import Script
 from partitioning.redis_connect import connect
 from router_node.log import redis_lanes, redis_streams
-from router_node.log.port import Entry, LaneKey, LaneStep, NewRecord, Position, RetryState
+from router_node.log.port import Begun, Entry, LaneKey, LaneStep, NewRecord, Position, RetryState, Spill
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import RedisLanes
 from router_node.log.redis_streams import RedisStreams
@@ -24,7 +25,7 @@ from stores.ports import DeadLetter
 
 P = 3
 KEYS = Keys("default")
-LANE = LaneKey(P, "late", 5)
+LANE, FULL = LaneKey(P, "late", 5), LaneKey(P, "full", 5)
 LETTER = DeadLetter(
     id="",
     subscription="late",
@@ -38,12 +39,19 @@ LETTER = DeadLetter(
     event_type="a.b",
     body=b"{}",
 )
-SPILL = (Position(7, 1), 1, b"x")
+SPILL = Spill(Position(7, 1), 1, b"x")
 GUARD = b"if redis.call('GET', KEYS[1]) ~= ARGV[1] then"
 SCRIPTS = {
     (redis_streams, "READ"): redis_streams.READ,
     (redis_streams, "SETTLE"): redis_streams.SETTLE,
+    (redis_streams, "BEGIN"): redis_streams.BEGIN,
+    (redis_streams, "FEED"): redis_streams.FEED,
+    (redis_streams, "OPEN"): redis_streams.OPEN,
     (redis_lanes, "STEP"): redis_lanes.STEP,
+    (redis_lanes, "DISCARD"): redis_lanes.DISCARD,
+    (growth, "SEAL"): growth.SEAL,
+    (growth, "PASS_FENCE"): growth.PASS_FENCE,
+    (growth, "CLEAR_OWED"): growth.CLEAR_OWED,
     (leases, "RENEW"): leases.RENEW,
     (leases, "RELEASE"): leases.RELEASE,
 }
@@ -57,6 +65,7 @@ class Stale:
     streams: RedisStreams
     lanes: RedisLanes
     leases: Leases
+    growth: Growth
     tokens: dict[int, str]
     entry: Entry
 
@@ -69,22 +78,30 @@ class Stale:
 
 
 @asynccontextmanager
-async def stale_owner(redis_url: str) -> AsyncIterator[Stale]:
-    scripts = [redis_streams.APPEND, redis_streams.READ, redis_streams.SETTLE, redis_lanes.STEP, *LEASE_SCRIPTS]
-    commands = connect(redis_url, [*scripts, *(getattr(module, name) for module, name in SCRIPTS)])
+async def stale_owner(redis_url: str, *, moved_server: bool) -> AsyncIterator[Stale]:
+    unfenced = [redis_streams.APPEND, leases.ACQUIRE]
+    commands = connect(redis_url, [*unfenced, *(getattr(module, name) for module, name in SCRIPTS)])
     async with Redis.from_url(redis_url) as redis:
         await redis.flushall()
         node = Leases(commands, KEYS, "paused", 20_000)
         tokens = await node.acquire([P])
         calls = RedisCalls(commands)
         streams, lanes = RedisStreams(calls, KEYS, tokens), RedisLanes(calls, KEYS, tokens)
-        await streams.append([NewRecord(P, 5, None, b'{"n":0}')])
+        begun = await streams.begin(P)
+        assert isinstance(begun, Begun)
+        await streams.open(P, begun.generation)
+        await lanes.step([LaneStep(FULL, spill=[SPILL])])
+        await streams.append([NewRecord(P, 5, None, b'{"n":0}', table=8)])
         (entry,) = await streams.read([(P, 5)], 10)
-        await streams.append([NewRecord(P, 5, None, b'{"n":1}')])
+        await growth.Growth(commands, KEYS).seal(tokens, 8)
+        await redis.sadd(KEYS.owed(P), "paid:5")
+        if moved_server:
+            await redis.hset(KEYS.position(P), "run", "another server")
+        await streams.append([NewRecord(P, 5, None, b'{"n":1}', table=8)])
         await redis.delete(KEYS.lease(P))
         await Leases(commands, KEYS, "owner", 60_000).acquire([P])
         try:
-            yield Stale(redis, streams, lanes, node, tokens, entry)
+            yield Stale(redis, streams, lanes, node, growth.Growth(commands, KEYS), tokens, entry)
         finally:
             await commands.close()
 
@@ -107,6 +124,13 @@ CHANGES: dict[str, Callable[[Stale], Awaitable[object]]] = {
     "spill": lambda node: node.lanes.step([LaneStep(LANE, spill=[SPILL])]),
     "retry": lambda node: node.lanes.step([LaneStep(LANE, retry={b"1-1": RetryState(1, 1, "")}, spill=[SPILL])]),
     "bury": lambda node: node.lanes.step([LaneStep(LANE, dead=[LETTER])]),
+    "discard": lambda node: node.lanes.discard(FULL),
+    "begin": lambda node: node.streams.begin(P),
+    "feed": lambda node: node.streams.feed(P, [(5, SPILL._replace(kept="e1"))]),
+    "open": lambda node: node.streams.open(P, 1),
+    "seal": lambda node: node.growth.seal(node.tokens, 16),
+    "pass": lambda node: node.growth.pass_fence(P, 5, node.tokens[P], 8, b"1-1"),
+    "clear": lambda node: node.growth.clear(P, node.tokens[P], ["paid:5"]),
     "renew": lambda node: node.leases.renew(node.tokens),
     "release": lambda node: node.leases.release(node.tokens),
 }
@@ -116,13 +140,14 @@ CHANGES: dict[str, Callable[[Stale], Awaitable[object]]] = {
 async def test_an_owner_that_lost_its_lease_changes_nothing(
     change: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with stale_owner(redis_url) as node:
+    beginning = change == "begin"  # only a server that is another one gives it something to do
+    async with stale_owner(redis_url, moved_server=beginning) as node:
         before = await node.state()
         await CHANGES[change](node)
         assert await node.state() == before
 
     with unguarded(monkeypatch):
-        async with stale_owner(redis_url) as node:
+        async with stale_owner(redis_url, moved_server=beginning) as node:
             before = await node.state()
             await CHANGES[change](node)
             assert await node.state() != before, "this test would not notice that the check is gone"
