@@ -1,144 +1,201 @@
-"""A publisher and a consumer that remember everything, and the checks that follow from it."""
+"""Publishers and consumers that never give up, on top of the SDK, and the checker that watches them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterator
+import itertools
+import random
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
-import asyncpg
-from redis.asyncio import Redis
-
-from partitioning.keys import GROUP, Keys
-from router_client import EventRouterClient, PublishResult
-from router_client.errors import EventRouterError, Overloaded
+from partitioning.slots import slot_table
+from router_client import EventRouterClient, PublishResult, SubscriptionBuilder
+from router_client.errors import EventRouterError, InvalidInput
+from router_client.options import ClientOptions
+from router_client.reconnect import Backoff
+from tests.chaos.checker import Checker
 from tests.support.signals import wait_for
 
-SUBSCRIPTION = "checker"
+SHARED, SOLO = "shared", "solo"
+CREDIT, IN_FLIGHT = 200, 600
+ACK_TIMEOUT_S = 3.0
+AGAIN_S = 0.05
+PATIENT = ClientOptions(
+    connect_timeout_s=2.0,
+    publish_timeout_s=5.0,
+    ping_interval_s=1.0,
+    ping_timeout_s=2.0,
+    close_timeout_s=1.0,
+    backoff=Backoff(base_s=0.05, max_s=0.3),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How much is published and how safe an acknowledgement is: ``batch`` events each ``pause_s`` per publisher."""
+
+    ack: str = "accepted"
+    publishers: int = 3
+    batch: int = 25
+    pause_s: float = 0.05
+    keys: int = 200
 
 
 class Load:
-    """Publishes numbered events over many keys and priorities, and checks what arrives for a subscription."""
+    """Publishes numbered events over many keys through ``url`` and consumes them at ``consumers``.
 
-    def __init__(self, url: str, *, keys: int = 500) -> None:
-        self._url = url.replace("http://", "ws://")
-        self._keys = keys
-        self._published = 0
-        self._numbers: dict[tuple[str, int], int] = defaultdict(int)
-        self.acknowledged: set[str] = set()
-        self.delivered: dict[str, int] = defaultdict(int)
-        self.violations: list[str] = []
-        self.refused = 0
-        self._last: dict[tuple[str, int], int] = {}
-        self.ready = asyncio.Event()
+    The durable subscription SHARED has a competing consumer at each of ``consumers``; SOLO has one, at the last of
+    them. A batch holds at most one event of a key and priority, and is published again, ids and all, until every event
+    of it is acknowledged: only then the next begins. All choices come from ``seed``.
+    """
 
-    async def publish(self, count: int, *, batch: int = 500, pause_s: float = 0.0, until_taken: bool = False) -> None:
-        """Publish ``count`` events, batch after batch; every one must be acknowledged in the end.
+    def __init__(
+        self, url: str, consumers: Sequence[str], *, seed: int, partitions: int, level: Level | None = None
+    ) -> None:
+        self.checker = Checker((SHARED, SOLO), slot_table(partitions))
+        self.level = level or Level()
+        self.errors: Counter[str] = Counter()
+        self._url = url
+        self._consumers = consumers
+        self._seed = seed
+        self._stop = asyncio.Event()
 
-        ``until_taken``: an event refused as overloaded is published again, before anything newer.
-        """
-        first = self._published
-        self._published += count
-        async with EventRouterClient(self._url) as client:
-            for start in range(first, first + count, batch):
-                events = list(self._events(start, min(batch, first + count - start)))
-                while events:
-                    events = self._refused_of(events, await client.publish_many(events), until_taken)
-                    if pause_s:
-                        await asyncio.sleep(pause_s)
+    @asynccontextmanager
+    async def consuming(self) -> AsyncIterator[None]:
+        """Consume while the block runs; it begins when every consumer has its subscription."""
+        async with asyncio.TaskGroup() as tasks:
+            at = [(SHARED, url) for url in self._consumers] + [(SOLO, self._consumers[-1])]
+            opened = [asyncio.Event() for _ in at]
+            consumers = [
+                tasks.create_task(self._consume(name, url, event), name=f"consumer of {name} at {url}")
+                for (name, url), event in zip(at, opened, strict=True)
+            ]
+            await self._see(lambda: all(event.is_set() for event in opened), 30, "every consumer is subscribed")
+            try:
+                yield
+            finally:
+                for consumer in consumers:
+                    consumer.cancel()
 
-    def _refused_of(
-        self, events: list[dict[str, object]], results: list[PublishResult | EventRouterError], until_taken: bool
-    ) -> list[dict[str, object]]:
-        again = []
-        for event, result in zip(events, results, strict=True):
-            if isinstance(result, PublishResult):
-                self.acknowledged.add(result.id)
-            else:
-                assert until_taken, result
-                assert isinstance(result, Overloaded), result
-                self.refused += 1
-                again.append(event)
-        return again
+    @asynccontextmanager
+    async def publishing(self, finish_within_s: float = 60.0) -> AsyncIterator[None]:
+        """Publish while the block runs, and go on until what was begun is acknowledged; TimeoutError if it never is."""
+        self._stop.clear()
+        async with asyncio.TaskGroup() as tasks:
+            publishers = [
+                tasks.create_task(self._publish(number), name=f"publisher {number}")
+                for number in range(self.level.publishers)
+            ]
+            try:
+                yield
+            finally:
+                self._stop.set()
+            async with asyncio.timeout(finish_within_s):
+                await asyncio.wait(publishers)
 
-    async def consume(self) -> None:
-        """Take and acknowledge deliveries until cancelled, noting repeats and events out of order."""
-        async with (
-            EventRouterClient(self._url) as client,
-            client.subscription(SUBSCRIPTION).topics("chaos.>").remember(0).credit(500).open() as deliveries,
-        ):
-            self.ready.set()
-            async for delivery in deliveries:
-                event = delivery.event
-                if not self.delivered[event.id]:
-                    key, number = (event.correlation_id, event.priority), event.payload["n"]
-                    if number <= self._last.get(key, -1):
-                        self.violations.append(f"{key}: {number} after {self._last[key]}")
-                    self._last[key] = number
-                self.delivered[event.id] += 1
-                await delivery.ack()
-
-    async def everything_delivered(self, timeout_s: float) -> None:
-        """Wait until every acknowledged event was delivered at least once."""
-        await wait_for(
-            lambda: len(self.acknowledged - self.delivered.keys()) == 0, timeout_s, "all that was accepted is delivered"
+    async def flows(self, events: int, timeout_s: float = 60.0) -> None:
+        """Wait until so many more events were delivered to each subscription."""
+        goals = {name: self.checker.count(name) + events for name in self.checker.subscriptions}
+        await self._see(
+            lambda: all(self.checker.count(name) >= goal for name, goal in goals.items()),
+            timeout_s,
+            f"{events} more events are delivered",
         )
 
-    @property
-    def repeats(self) -> int:
-        """Deliveries beyond the first of each event."""
-        return sum(self.delivered.values()) - len(self.delivered)
+    async def all_delivered(self, timeout_s: float = 60.0) -> None:
+        """Wait until every acknowledged event was delivered to every subscription."""
+        await self._see(lambda: not self.checker.undelivered(), timeout_s, "all that was accepted is delivered")
 
-    def _events(self, start: int, count: int) -> Iterator[dict[str, object]]:
-        for index in range(start, start + count):
-            key, priority = f"key-{index * 7919 % self._keys}", 5 if index % 10 else 8
-            number = self._numbers[key, priority]
-            self._numbers[key, priority] += 1
-            yield {
-                "type": f"chaos.load.{index % 16}",
-                "id": f"event-{index}",
-                "correlation_id": key,
-                "priority": priority,
-                "payload": {"n": number, "index": index, "text": "x" * 200},
-            }
+    async def _see(self, predicate: Callable[[], bool], timeout_s: float, what: str) -> None:
+        try:
+            await wait_for(predicate, timeout_s, what)
+        except AssertionError as failure:
+            missing = {name: len(ids) for name, ids in self.checker.undelivered().items()}
+            raise AssertionError(
+                f"{failure}; not delivered of {len(self.checker.acknowledged)}: {missing}; seen: {dict(self.errors)}"
+            ) from None
+
+    async def _publish(self, number: int) -> None:
+        choose = random.Random(f"{self._seed} publisher {number}")
+        batches = _batches(choose, number, self.level)
+        async with AsyncExitStack() as stack:
+            client = await self._reached(stack, self._url)
+            while not self._stop.is_set():
+                events = next(batches)
+                self.checker.publishes(events)
+                await self._until_acknowledged(client, events)
+                await asyncio.sleep(self.level.pause_s * choose.uniform(0.8, 1.2))
+
+    async def _until_acknowledged(self, client: EventRouterClient, events: list[dict[str, Any]]) -> None:
+        while events:
+            outcomes = await client.publish_many(events, ack=self.level.ack, batch=len(events))
+            refused = []
+            for event, outcome in zip(events, outcomes, strict=True):
+                if isinstance(outcome, PublishResult):
+                    self.checker.acknowledged.add(outcome.id)
+                elif isinstance(outcome, InvalidInput):
+                    raise outcome
+                else:
+                    self.errors[f"{outcome.code}: {outcome.detail}"] += 1
+                    refused.append(event)
+            events = refused
+            if events:
+                await asyncio.sleep(AGAIN_S)
+
+    async def _consume(self, name: str, url: str, opened: asyncio.Event) -> None:
+        while True:
+            try:
+                async with AsyncExitStack() as stack:
+                    client = await self._reached(stack, url)
+                    subscription = self._subscription(client, name)
+                    deliveries = await stack.enter_async_context(subscription.open())
+                    opened.set()
+                    async for delivery in deliveries:
+                        self.checker.delivered(name, delivery.object)
+                        await delivery.ack()
+            except InvalidInput:
+                raise
+            except EventRouterError as error:
+                self.errors[f"consumer: {error.code}: {error.detail}"] += 1
+                await asyncio.sleep(AGAIN_S)
+
+    def _subscription(self, client: EventRouterClient, name: str) -> SubscriptionBuilder:
+        # Faults that last may cost an event many attempts, and none may become a dead letter; nothing is remembered
+        # by the SDK, so that the checker sees every repeat.
+        builder = client.subscription(name).topics("chaos.>").retry(100, base_s=0.05, max_s=0.5)
+        return builder.ack_timeout(ACK_TIMEOUT_S).max_in_flight(IN_FLIGHT).remember(0).credit(CREDIT)
+
+    async def _reached(self, stack: AsyncExitStack, url: str) -> EventRouterClient:
+        """Connect for the length of ``stack``; until that succeeds it is tried again."""
+        while True:
+            try:
+                client = EventRouterClient(url.replace("http://", "ws://"), options=PATIENT)
+                return await stack.enter_async_context(client)
+            except EventRouterError as error:
+                self.errors[f"connecting: {error.code}: {error.detail}"] += 1
+                await asyncio.sleep(AGAIN_S)
 
 
-async def stored_ids(database_url: str) -> set[str]:
-    """Return the id of every stored event."""
-    connection = await asyncpg.connect(database_url)
-    try:
-        return {row["id"] for row in await connection.fetch("SELECT id FROM events WHERE type LIKE 'chaos.%'")}
-    finally:
-        await connection.close()
-
-
-async def left_in_redis(redis_url: str, partitions: int, cluster: str = "default") -> dict[str, int]:
-    """Return what is not settled: entries in ingest streams, pending or not, and events in lanes' queues."""
-    redis, keys = Redis.from_url(redis_url), Keys(cluster)
-    left: dict[str, int] = defaultdict(int)
-    try:
-        for partition in range(partitions):
-            for priority in range(10):
-                stream = keys.ingest(partition, priority)
-                left["entries"] += await redis.xlen(stream)
-                if await redis.exists(stream):
-                    left["pending"] += (await redis.xpending(stream, GROUP))["pending"]
-            left["lanes"] += await redis.scard(keys.lanes(partition))
-    finally:
-        await redis.aclose()
-    return {what: count for what, count in left.items() if count}
-
-
-async def nothing_left(redis_url: str, partitions: int, timeout_s: float) -> None:
-    """Wait until Redis holds nothing unsettled."""
-    left: dict[str, int] = {}
-
-    async def empty() -> bool:
-        nonlocal left
-        left = await left_in_redis(redis_url, partitions)
-        return not left
-
-    try:
-        await wait_for(empty, timeout_s, "nothing is left unsettled in Redis")
-    except AssertionError as failure:
-        raise AssertionError(f"{failure}: {left}") from None
+def _batches(choose: random.Random, publisher: int, level: Level) -> Iterator[list[dict[str, Any]]]:
+    """Yield batches without end, over keys that no other publisher uses."""
+    keys = [f"p{publisher}-key-{number}" for number in range(level.keys)]
+    numbers: dict[tuple[str, int], int] = defaultdict(int)
+    for serial in itertools.count():
+        batch = []
+        for key in choose.sample(keys, level.batch):
+            priority = 8 if choose.random() < 0.1 else 5
+            number = numbers[key, priority]
+            numbers[key, priority] += 1
+            batch.append(
+                {
+                    "type": f"chaos.load.{choose.randrange(16)}",
+                    "id": f"{key}.{priority}.{number}",
+                    "correlation_id": key,
+                    "priority": priority,
+                    "payload": {"n": number, "batch": serial, "text": "x" * choose.randrange(400)},
+                }
+            )
+        yield batch
