@@ -73,7 +73,7 @@ class RedisPipeline:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_packed_command([_pack(("SUBSCRIBE", *channels))], check_health=False)
+                await _send(connection, [("SUBSCRIBE", *channels)])
                 for _ in channels:
                     await connection.read_response(disable_decoding=True, disconnect_on_error=False)
             yield self._messages(connection)
@@ -99,7 +99,7 @@ class RedisPipeline:
         connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
         whole = False
         try:
-            await connection.send_packed_command([_pack(c) for c in commands], check_health=False)
+            await _send(connection, commands)
             replies = [await _reply(connection) for _ in commands]
             whole = True
             return replies
@@ -112,6 +112,14 @@ class RedisPipeline:
 def _pack(command: Command) -> bytes:
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
     return packed
+
+
+async def _send(connection: AbstractConnection, commands: Sequence[Command]) -> None:
+    try:
+        await connection.send_packed_command([_pack(c) for c in commands], check_health=False)
+    except RuntimeError as error:
+        # uvloop's word for a transport that the peer has reset while it lay in the pool.
+        raise RedisConnectionError(str(error)) from error
 
 
 async def _reply(connection: AbstractConnection) -> Any:
