@@ -85,8 +85,13 @@ async def nodes_on(
                 starting.create_task(node.ready())
         balancer = await stack.enter_async_context(Balancer([node.port for node in running]))
         site = Site(running, balancer, postgres, database_url, redis)
-        await site.whole()
-        yield site
+        try:
+            await site.whole()
+            yield site
+        except BaseException:
+            for number, node in enumerate(running):
+                print(f"--- end of the output of node-{number}\n{node.tail(25)}")
+            raise
 
 
 @asynccontextmanager

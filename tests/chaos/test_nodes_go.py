@@ -98,12 +98,15 @@ async def test_all_nodes_restarted_one_after_another_lose_nothing_and_hardly_sto
     async with one_redis() as (site, _), under_load(site, seed, note) as run:
         begun_at = time.monotonic()
         for node in site.nodes:
-            await run.excuse_what_is_in_flight()
-            assert await node.terminate() == 0
-            await node.start()
-            await site.whole()
+            async with run.excusing():
+                stopped_at = time.monotonic()
+                assert await node.terminate() == 0
+                note("SIGTERM to the end", f"{(time.monotonic() - stopped_at) * 1000:.0f} ms")
+                await node.start()
+                await site.whole()
             await run.load.flows(1500)
         gaps = run.load.checker.longest_gaps(begun_at, time.monotonic())
-    for gap in gaps[:3]:
-        note("longest gap", f"{gap.seconds:.2f} s in partition {gap.partition} for {gap.subscription}")
-    assert gaps[0].seconds <= PAUSE_OF_DELIVERY_S
+        shared = next(gap for gap in gaps if gap.subscription == SHARED)
+        note("longest gap", f"{shared.seconds:.2f} s, in partition {shared.partition}")
+    # The other subscription has one consumer, and pauses while that one's node is away.
+    assert shared.seconds <= PAUSE_OF_DELIVERY_S

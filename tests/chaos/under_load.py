@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,8 @@ from tests.chaos.aftermath import nothing_left, stored, unsettled
 from tests.chaos.cluster_site import PARTITIONS, Site
 from tests.chaos.conftest import Note
 from tests.chaos.load import Level, Load
+
+_LOOK_EVERY_S = 0.05
 
 STEADY = 1500
 RECOVERS_WITHIN_S = 60.0
@@ -32,6 +35,26 @@ class UnderLoad:
         events = await unsettled(self.site.redis, PARTITIONS) + level.publishers * level.batch
         self.repeats_at_most += deliveries + events * len(self.load.checker.subscriptions)
         return events
+
+    @asynccontextmanager
+    async def excusing(self) -> AsyncIterator[None]:
+        """As ``excuse_what_is_in_flight``, for a fault as long as the block: the most there ever was counts."""
+        before, over = self.repeats_at_most, asyncio.Event()
+
+        async def watch() -> int:
+            most = 0
+            while not over.is_set():
+                most = max(most, await self.excuse_what_is_in_flight())
+                await asyncio.sleep(_LOOK_EVERY_S)
+            return most
+
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watch())
+            try:
+                yield
+            finally:
+                over.set()
+        self.repeats_at_most = before + watching.result() * len(self.load.checker.subscriptions)
 
 
 @asynccontextmanager
