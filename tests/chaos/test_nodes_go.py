@@ -110,3 +110,16 @@ async def test_all_nodes_restarted_one_after_another_lose_nothing_and_hardly_sto
         note("longest gap", f"{shared.seconds:.2f} s, in partition {shared.partition}")
     # The other subscription has one consumer, and pauses while that one's node is away.
     assert shared.seconds <= PAUSE_OF_DELIVERY_S
+
+
+@pytest.mark.slow
+async def test_nodes_paused_again_and_again_for_about_a_lease_change_nothing(seed: int, note: Note) -> None:
+    choose = random.Random(seed)
+    async with one_redis(ER_LEASE_MS="500") as (site, _), under_load(site, seed, note) as run:
+        for _ in range(20):
+            node = choose.choice(site.nodes)
+            async with run.excusing():
+                node.pause()
+                await asyncio.sleep(choose.uniform(0.4, 1.0))  # the pause itself: sometimes the lease outlives it
+                node.resume()
+                await run.load.flows(400)
