@@ -60,8 +60,9 @@ class Load:
         self.errors: Counter[str] = Counter()
         self._url = url
         self._consumers = consumers
-        self._seed = seed
         self._stop = asyncio.Event()
+        self._choices = [random.Random(f"{seed} publisher {number}") for number in range(self.level.publishers)]
+        self._batches = [_batches(choose, number, self.level) for number, choose in enumerate(self._choices)]
 
     @asynccontextmanager
     async def consuming(self) -> AsyncIterator[None]:
@@ -82,7 +83,10 @@ class Load:
 
     @asynccontextmanager
     async def publishing(self, finish_within_s: float = 60.0) -> AsyncIterator[None]:
-        """Publish while the block runs, and go on until what was begun is acknowledged; TimeoutError if it never is."""
+        """Publish while the block runs, and go on until what was begun is acknowledged; may be done again afterwards.
+
+        Raises TimeoutError when that takes more than ``finish_within_s``.
+        """
         self._stop.clear()
         async with asyncio.TaskGroup() as tasks:
             publishers = [
@@ -105,6 +109,13 @@ class Load:
             f"{events} more events are delivered",
         )
 
+    async def acknowledges(self, events: int, timeout_s: float = 60.0) -> None:
+        """Wait until so many more events are acknowledged, delivered or not."""
+        goal = len(self.checker.acknowledged) + events
+        await self._see(
+            lambda: len(self.checker.acknowledged) >= goal, timeout_s, f"{events} more events are acknowledged"
+        )
+
     async def all_delivered(self, timeout_s: float = 60.0) -> None:
         """Wait until every acknowledged event was delivered to every subscription."""
         await self._see(lambda: not self.checker.undelivered(), timeout_s, "all that was accepted is delivered")
@@ -119,15 +130,13 @@ class Load:
             ) from None
 
     async def _publish(self, number: int) -> None:
-        choose = random.Random(f"{self._seed} publisher {number}")
-        batches = _batches(choose, number, self.level)
         async with AsyncExitStack() as stack:
             client = await self._reached(stack, self._url)
             while not self._stop.is_set():
-                events = next(batches)
+                events = next(self._batches[number])
                 self.checker.publishes(events)
                 await self._until_acknowledged(client, events)
-                await asyncio.sleep(self.level.pause_s * choose.uniform(0.8, 1.2))
+                await asyncio.sleep(self.level.pause_s * self._choices[number].uniform(0.8, 1.2))
 
     async def _until_acknowledged(self, client: EventRouterClient, events: list[dict[str, Any]]) -> None:
         while events:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 
 import aiohttp
 import pytest
 
-from tests.chaos.load import SUBSCRIPTION, Load, nothing_left, stored_ids
+from tests.chaos.aftermath import nothing_left, stored
+from tests.chaos.cluster_site import looking_into
+from tests.chaos.conftest import Note
+from tests.chaos.load import SHARED, SOLO, Level, Load
 from tests.cluster.site import get
 from tests.support.node_process import NodeProcess
 from tests.support.signals import wait_for
@@ -16,7 +18,7 @@ from tests.support.signals import wait_for
 pytestmark = pytest.mark.timeout(150)
 
 BEFORE, AFTER = 16, 64
-BACKLOG, LOAD = 1_500, 6_000
+BACKLOG, LOAD = 1_500, 3_000
 
 # The steps of partitioning/growth.py, by how often the node that dies has taken each.
 STEPS = [
@@ -38,7 +40,9 @@ SHORT = {"seal:after:1", "pass_fence:before:7"}
     "step",
     [*(pytest.param(step, marks=pytest.mark.slow) for step in STEPS), *sorted(SHORT)],
 )
-async def test_a_node_that_dies_in_a_growth_leaves_nothing_behind(step: str, redis_url: str, database_url: str) -> None:
+async def test_a_node_that_dies_in_a_growth_leaves_nothing_behind(
+    step: str, redis_url: str, database_url: str, seed: int, note: Note
+) -> None:
     settings = {
         "redis_url": redis_url,
         "database_url": database_url,
@@ -47,32 +51,36 @@ async def test_a_node_that_dies_in_a_growth_leaves_nothing_behind(step: str, red
         "ER_DEDUP_WINDOW_S": "600",
     }
     doomed = NodeProcess(node_id="doomed", module="tests.support.crashing_node", ER_TEST_CRASH=step, **settings)
-    async with NodeProcess(node_id="steady", **settings) as steady, doomed:
+    async with NodeProcess(node_id="steady", **settings) as steady, doomed, looking_into(redis_url) as redis:
         await subscribe(steady)
-        load = Load(steady.url, keys=300)
-        await load.publish(BACKLOG)
-        async with asyncio.TaskGroup() as tasks:
-            publishing = tasks.create_task(load.publish(LOAD, batch=50, pause_s=0.02))
+        load = Load(steady.url, [steady.url], seed=seed, partitions=BEFORE, level=Level(batch=50, pause_s=0.06))
+        async with load.publishing():
+            await load.acknowledges(BACKLOG)
+        async with load.publishing():
             await grow(doomed)
-            consuming = tasks.create_task(load.consume())
-            await wait_for(lambda: doomed.process.exit_code is not None, 30, f"the node dies at {step}")
-            await grow(steady)  # resumed, or begun anew when the node died before anything was agreed
-            await wait_for(lambda: grown(steady), 40, "the growth ends")
-            await publishing
-            await load.everything_delivered(40)
-            await nothing_left(redis_url, AFTER, 30)
-            consuming.cancel()
-    stored = await stored_ids(database_url)
+            async with load.consuming():
+                await wait_for(lambda: doomed.process.exit_code is not None, 30, f"the node dies at {step}")
+                await grow(steady)  # resumed, or begun anew when the node died before anything was agreed
+                await wait_for(lambda: grown(steady), 40, "the growth ends")
+                await load.flows(LOAD)
+        async with load.consuming():
+            await load.all_delivered(40)
+            await nothing_left(redis, AFTER, 30)
+    rows = await stored(database_url)
 
-    assert len(load.acknowledged) == BACKLOG + LOAD
-    assert load.acknowledged - stored == set()
-    assert load.violations == []
+    note("acknowledged", len(load.checker.acknowledged))
+    note("repeats", load.checker.repeats)
+    assert load.checker.undelivered() == {}
+    assert load.checker.violations == []
+    assert rows.keys() == load.checker.acknowledged
 
 
 async def subscribe(node: NodeProcess) -> None:
-    url = f"{node.url}/v1/subscriptions/{SUBSCRIPTION}"
-    async with aiohttp.ClientSession() as session, session.put(url, json={"topics": ["chaos.>"]}) as response:
-        assert response.status == 201
+    async with aiohttp.ClientSession() as session:
+        for name in (SHARED, SOLO):
+            url = f"{node.url}/v1/subscriptions/{name}"
+            async with session.put(url, json={"topics": ["chaos.>"]}) as response:
+                assert response.status == 201
 
 
 async def grow(node: NodeProcess) -> None:
