@@ -1,0 +1,135 @@
+"""An owner that lost its lease and does not know it can change nothing, and the tests would notice if it could."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from hashlib import sha1
+
+import pytest
+from redis.asyncio import Redis
+
+from partitioning import leases
+from partitioning.keys import Keys
+from partitioning.leases import LEASE_SCRIPTS, Leases
+from partitioning.redis_commands import Script
+from partitioning.redis_connect import connect
+from router_node.log import redis_lanes, redis_streams
+from router_node.log.port import Entry, LaneKey, LaneStep, NewRecord, Position, RetryState
+from router_node.log.redis_calls import RedisCalls
+from router_node.log.redis_lanes import RedisLanes
+from router_node.log.redis_streams import RedisStreams
+from stores.ports import DeadLetter
+
+P = 3
+KEYS = Keys("default")
+LANE = LaneKey(P, "late", 5)
+LETTER = DeadLetter(
+    id="",
+    subscription="late",
+    partition=P,
+    reason="rejected",
+    error="",
+    attempts=1,
+    accepted_at_us=1,
+    dead_at_us=2,
+    event_id="id",
+    event_type="a.b",
+    body=b"{}",
+)
+SPILL = (Position(7, 1), 1, b"x")
+GUARD = b"if redis.call('GET', KEYS[1]) ~= ARGV[1] then"
+SCRIPTS = {
+    (redis_streams, "SETTLE"): redis_streams.SETTLE,
+    (redis_lanes, "STEP"): redis_lanes.STEP,
+    (leases, "RENEW"): leases.RENEW,
+    (leases, "RELEASE"): leases.RELEASE,
+}
+
+
+@dataclass
+class Stale:
+    """A node's view of a partition that another one has taken over, with an entry it had read."""
+
+    redis: Redis
+    streams: RedisStreams
+    lanes: RedisLanes
+    leases: Leases
+    tokens: dict[int, str]
+    entry: Entry
+
+    async def state(self) -> dict[bytes, object]:
+        """Return all that is in Redis, with the time the leases have left, to the nearest ten seconds."""
+        return {
+            key: (await self.redis.dump(key), round(await self.redis.pttl(key), -4))
+            for key in sorted(await self.redis.keys())
+        }
+
+
+@asynccontextmanager
+async def stale_owner(redis_url: str) -> AsyncIterator[Stale]:
+    scripts = [redis_streams.APPEND, redis_streams.SETTLE, redis_lanes.STEP, *LEASE_SCRIPTS]
+    commands = connect(redis_url, [*scripts, *(getattr(module, name) for module, name in SCRIPTS)])
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushall()
+        node = Leases(commands, KEYS, "paused", 20_000)
+        tokens = await node.acquire([P])
+        calls = RedisCalls(commands)
+        streams, lanes = RedisStreams(calls, KEYS, tokens), RedisLanes(calls, KEYS, tokens)
+        await streams.append([NewRecord(P, 5, None, b'{"n":0}')])
+        (entry,) = await streams.read([(P, 5)], 10)
+        await redis.delete(KEYS.lease(P))
+        await Leases(commands, KEYS, "owner", 60_000).acquire([P])
+        try:
+            yield Stale(redis, streams, lanes, node, tokens, entry)
+        finally:
+            await commands.close()
+
+
+@contextmanager
+def unguarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the comparison with the lease out of every script that is fenced."""
+    with monkeypatch.context() as patch:
+        for (module, name), script in SCRIPTS.items():
+            assert script.source.count(GUARD) == 1
+            source = script.source.replace(GUARD, b"if false then")
+            patch.setattr(module, name, Script(source, sha1(source).hexdigest()))
+        yield
+
+
+CHANGES: dict[str, Callable[[Stale], Awaitable[object]]] = {
+    "settle": lambda node: node.streams.settle([node.entry]),
+    "spill": lambda node: node.lanes.step([LaneStep(LANE, spill=[SPILL])]),
+    "retry": lambda node: node.lanes.step([LaneStep(LANE, retry={b"1-1": RetryState(1, 1, "")}, spill=[SPILL])]),
+    "bury": lambda node: node.lanes.step([LaneStep(LANE, dead=[LETTER])]),
+    "renew": lambda node: node.leases.renew(node.tokens),
+    "release": lambda node: node.leases.release(node.tokens),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_owner_that_lost_its_lease_changes_nothing(
+    change: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stale_owner(redis_url) as node:
+        before = await node.state()
+        await CHANGES[change](node)
+        assert await node.state() == before
+
+    with unguarded(monkeypatch):
+        async with stale_owner(redis_url) as node:
+            before = await node.state()
+            await CHANGES[change](node)
+            assert await node.state() != before, "this test would not notice that the check is gone"
+
+
+async def test_an_owner_that_lost_its_lease_takes_no_entries_from_the_one_in_force(redis_url: str) -> None:
+    async with stale_owner(redis_url) as node:
+        await node.streams.append([NewRecord(P, 5, None, b'{"n":1}')])
+        before = await node.state()
+
+        assert await node.streams.read([(P, 5)], 10) == []
+
+        # Else the entry would be pending for the consumer both are, and the one in force would not see it as new.
+        assert await node.state() == before
