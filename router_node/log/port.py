@@ -199,7 +199,10 @@ class IngestLog(Protocol):
         ...
 
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
-        """Return entries never read before of each (partition, priority), in that order, ``count`` each at most."""
+        """Return entries never read before of each (partition, priority), in that order, ``count`` each at most.
+
+        Fenced: of a partition that is not ours (any more) nothing is read.
+        """
         ...
 
     async def read_pending(self, sources: Sequence[tuple[int, int, bytes]], count: int) -> list[Entry]:

@@ -32,11 +32,12 @@ from router_node.log.port import (
 from router_node.log.redis_calls import Command, RedisCalls, Script
 
 APPEND = Script.load("router_node.log", "append")
+READ = Script.load("router_node.log", "read")
 SETTLE = Script.load("router_node.log", "settle")
 BEGIN = Script.load("router_node.log", "begin")
 FEED = Script.load("router_node.log", "feed")
 OPEN = Script.load("router_node.log", "open")
-STREAM_SCRIPTS = (APPEND, SETTLE, BEGIN, FEED, OPEN)
+STREAM_SCRIPTS = (APPEND, READ, SETTLE, BEGIN, FEED, OPEN)
 _SETTLE_AT_ONCE = 256
 REPLICATED_WITHIN_MS = 1000
 
@@ -115,8 +116,8 @@ class RedisStreams:
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
         """See IngestLog."""
         commands: list[Command] = [
-            ("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", count, "STREAMS", self._keys.ingest(*source), ">")
-            for source in sources
+            READ.call([self._keys.lease(p), self._keys.ingest(p, level)], self._token(p), GROUP, CONSUMER, count)
+            for p, level in sources
         ]
         return await self._read(sources, commands)
 
@@ -204,6 +205,9 @@ class RedisStreams:
         seconds, micros = await self._pipeline.one(("TIME",))
         return int(seconds) * 1_000_000 + int(micros)
 
+    def _token(self, partition: int) -> str:
+        return self._tokens.get(partition, "")
+
     def _append_call(self, records: Sequence[NewRecord], chunk: Sequence[int]) -> Command:
         partition = records[chunk[0]].partition
         keys = [self._keys.position(partition), self._keys.ids(partition)]
@@ -224,7 +228,7 @@ class RedisStreams:
             keys.append(self._keys.ingest(partition, entry.priority))
             arguments += (entry.entry_id, len(entry.bodies), len(entry.kept))
             arguments += (f"{entry.accepted_at_us + n} {event_id}" for n, event_id in enumerate(entry.kept))
-        return SETTLE.call(keys, self._tokens.get(partition, ""), GROUP, *arguments)
+        return SETTLE.call(keys, self._token(partition), GROUP, *arguments)
 
     async def _read(self, sources: Sequence[tuple[int, int]], commands: Sequence[Command]) -> list[Entry]:
         entries: list[Entry] = []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable
 
 import pytest
 
-SEED = int(os.environ.get("ER_TEST_SEED") or secrets.randbits(32))
+from tests.support.seed import SEED
 
 Note = Callable[[str, object], None]
 
