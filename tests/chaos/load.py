@@ -11,12 +11,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
+
 from partitioning.slots import slot_table
 from router_client import EventRouterClient, PublishResult, SubscriptionBuilder
 from router_client.errors import EventRouterError, InvalidInput
 from router_client.options import ClientOptions
 from router_client.reconnect import Backoff
 from tests.chaos.checker import Checker
+from tests.support.node_process import NodeProcess
 from tests.support.signals import wait_for
 
 SHARED, SOLO = "shared", "solo"
@@ -186,6 +189,15 @@ class Load:
             except EventRouterError as error:
                 self.errors[f"connecting: {error.code}: {error.detail}"] += 1
                 await asyncio.sleep(AGAIN_S)
+
+
+async def subscribe(node: NodeProcess) -> None:
+    """Make the load's subscriptions before anybody consumes them."""
+    async with aiohttp.ClientSession() as session:
+        for name in (SHARED, SOLO):
+            url = f"{node.url}/v1/subscriptions/{name}"
+            async with session.put(url, json={"topics": ["chaos.>"]}) as response:
+                assert response.status == 201, await response.text()
 
 
 def _batches(choose: random.Random, publisher: int, level: Level) -> Iterator[list[dict[str, Any]]]:

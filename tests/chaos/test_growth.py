@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.aftermath import nothing_left, stored
 from tests.chaos.cluster_site import looking_into
 from tests.chaos.conftest import Note
-from tests.chaos.load import SHARED, SOLO, Level, Load
+from tests.chaos.load import Level, Load, subscribe
 from tests.cluster.site import get
 from tests.support.node_process import NodeProcess
 from tests.support.signals import wait_for
@@ -73,14 +73,6 @@ async def test_a_node_that_dies_in_a_growth_leaves_nothing_behind(
     assert load.checker.undelivered() == {}
     assert load.checker.violations == []
     assert rows.keys() == load.checker.acknowledged
-
-
-async def subscribe(node: NodeProcess) -> None:
-    async with aiohttp.ClientSession() as session:
-        for name in (SHARED, SOLO):
-            url = f"{node.url}/v1/subscriptions/{name}"
-            async with session.put(url, json={"topics": ["chaos.>"]}) as response:
-                assert response.status == 201
 
 
 async def grow(node: NodeProcess) -> None:
