@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- A full Redis must not end ownership: what owners do next is to free its memory.
 -- Take a partition's lease when it is free or ours, or find out who holds it.
 -- KEYS: lease, epoch. ARGV: node id, lease in ms.
 -- Returns {1, token} when taken, {0, token of the holder} otherwise. The token is "<node id> <epoch>"; the epoch is

@@ -1,3 +1,5 @@
+#!lua flags=allow-oom
+-- A full Redis must not end ownership: what owners do next is to free its memory.
 -- Announce a node (or only look), and learn who else is there.
 -- KEYS: nodes. ARGV: node id ('' only to look), incarnation, member time to live in ms, forget after ms, details (JSON).
 -- A field of `nodes` is a node id with the value "<heard at, ms> <incarnation> <details>", or "drain <node id>" with the
