@@ -103,9 +103,9 @@ class Load:
             async with asyncio.timeout(finish_within_s):
                 await asyncio.wait(publishers)
 
-    async def flows(self, events: int, timeout_s: float = 60.0) -> None:
-        """Wait until so many more events were delivered to each subscription."""
-        goals = {name: self.checker.count(name) + events for name in self.checker.subscriptions}
+    async def flows(self, events: int, timeout_s: float = 60.0, *, of: str | None = None) -> None:
+        """Wait until so many more events were delivered to each subscription, or to the one named."""
+        goals = {name: self.checker.count(name) + events for name in self.checker.subscriptions if of in (None, name)}
         await self._see(
             lambda: all(self.checker.count(name) >= goal for name, goal in goals.items()),
             timeout_s,

@@ -31,7 +31,7 @@ def milliseconds(times: dict[int, float], since: float) -> str:
 async def new_owners_deliver(run: UnderLoad, old: dict[int, str], since: float, what: str, note: Note) -> float:
     """Return the seconds from ``since`` until each partition of ``old`` has another owner and delivers; note both."""
     taken = await taken_over(run.site.redis, old, 20)
-    await run.load.flows(500)
+    await run.load.flows(500, of=SHARED)
     first = run.load.checker.first_arrivals(SHARED, taken)
     assert first.keys() == old.keys()
     note(f"{what} to a new owner", milliseconds(taken, since))
@@ -79,16 +79,29 @@ async def test_a_node_paused_beyond_its_lease_changes_nothing_when_it_wakes_up(
         await run.load.flows(1500)
 
 
-async def test_a_stopped_node_hands_over_at_once(seed: int, note: Note) -> None:
-    async with one_redis() as (site, _), under_load(site, seed, note) as run:
-        old = await owned_by(site.redis, PARTITIONS, "node-0")
-        await run.excuse_what_is_in_flight()
-        async with asyncio.TaskGroup() as tasks:
+async def a_node_is_stopped(site: Site, number: int, seed: int, note: Note) -> None:
+    async with under_load(site, seed, note) as run:
+        old = await owned_by(site.redis, PARTITIONS, f"node-{number}")
+        async with run.excusing(), asyncio.TaskGroup() as tasks:
             stopped_at = time.monotonic()
-            ended = tasks.create_task(site.nodes[0].terminate())
+            ended = tasks.create_task(site.nodes[number].terminate())
             longest = await new_owners_deliver(run, old, stopped_at, "SIGTERM", note)
         assert ended.result() == 0
+        await site.nodes[number].start()
     assert longest <= STOP_WITHIN_S
+
+
+async def test_a_stopped_node_hands_over_at_once(seed: int, note: Note) -> None:
+    async with one_redis() as (site, _):
+        await a_node_is_stopped(site, 0, seed, note)
+
+
+@pytest.mark.slow
+async def test_a_stopped_node_with_the_only_consumer_of_a_subscription_hands_over_at_once(
+    seed: int, note: Note
+) -> None:
+    async with one_redis() as (site, _):
+        await a_node_is_stopped(site, len(site.nodes) - 1, seed, note)
 
 
 @pytest.mark.slow
