@@ -147,7 +147,8 @@ class Pipeline:
     async def let_go(self, partitions: Collection[int]) -> None:
         """Begin nothing new for partitions, and wait a little for what is under way to be settled.
 
-        What is not settled by then is delivered again by their next owner.
+        What is not settled by then is spilled, so that their next owner delivers that again and nothing else: an entry
+        left behind for the one lane would be repeated in all.
         """
         for partition in partitions:
             self.reader.lose(partition)
@@ -157,10 +158,18 @@ class Pipeline:
             async with asyncio.timeout(LET_GO_S):
                 while any(dispatch.in_flight_from(partitions) for dispatch in self.registry):
                     await self.settler.progress()
-                await self.settler.written()
         except TimeoutError:
             left = sum(dispatch.in_flight_from(partitions) for dispatch in self.registry)
             log.info("handing over with deliveries under way; they are repeated", deliveries=left)
+        for dispatch in self.registry:
+            for partition in partitions:
+                for priority in range(10):
+                    dispatch.spill(partition, priority)
+        try:
+            async with asyncio.timeout(LET_GO_S):
+                await self.settler.written()
+        except TimeoutError:
+            log.info("handing over without having written everything; the next owner repeats it")
 
     def share(self, nodes: int) -> None:
         """Learn how many nodes deliver: what is bounded for a subscription is shared among them."""
