@@ -16,7 +16,7 @@ from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.redis_commands import Script
 from partitioning.redis_connect import connect
 from router_node.log import redis_lanes, redis_streams
-from router_node.log.port import Entry, LaneKey, LaneStep, NewRecord, Position, RetryState
+from router_node.log.port import Begun, Entry, LaneKey, LaneStep, NewRecord, Position, RetryState, Spill
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import RedisLanes
 from router_node.log.redis_streams import RedisStreams
@@ -38,12 +38,16 @@ LETTER = DeadLetter(
     event_type="a.b",
     body=b"{}",
 )
-SPILL = (Position(7, 1), 1, b"x")
+SPILL = Spill(Position(7, 1), 1, b"x", "kept")
 GUARD = b"if redis.call('GET', KEYS[1]) ~= ARGV[1] then"
 SCRIPTS = {
+    (redis_streams, "BEGIN"): redis_streams.BEGIN,
+    (redis_streams, "FEED"): redis_streams.FEED,
+    (redis_streams, "OPEN"): redis_streams.OPEN,
     (redis_streams, "READ"): redis_streams.READ,
     (redis_streams, "SETTLE"): redis_streams.SETTLE,
     (redis_lanes, "STEP"): redis_lanes.STEP,
+    (redis_lanes, "DISCARD"): redis_lanes.DISCARD,
     (leases, "RENEW"): leases.RENEW,
     (leases, "RELEASE"): leases.RELEASE,
 }
@@ -70,7 +74,7 @@ class Stale:
 
 @asynccontextmanager
 async def stale_owner(redis_url: str) -> AsyncIterator[Stale]:
-    scripts = [redis_streams.APPEND, redis_streams.READ, redis_streams.SETTLE, redis_lanes.STEP, *LEASE_SCRIPTS]
+    scripts = [*redis_streams.STREAM_SCRIPTS, *redis_lanes.LANE_SCRIPTS, *LEASE_SCRIPTS]
     commands = connect(redis_url, [*scripts, *(getattr(module, name) for module, name in SCRIPTS)])
     async with Redis.from_url(redis_url) as redis:
         await redis.flushall()
@@ -78,9 +82,13 @@ async def stale_owner(redis_url: str) -> AsyncIterator[Stale]:
         tokens = await node.acquire([P])
         calls = RedisCalls(commands)
         streams, lanes = RedisStreams(calls, KEYS, tokens), RedisLanes(calls, KEYS, tokens)
+        begun = await streams.begin(P)
+        assert isinstance(begun, Begun)
+        await streams.open(P, begun.generation)
         await streams.append([NewRecord(P, 5, None, b'{"n":0}')])
         (entry,) = await streams.read([(P, 5)], 10)
         await streams.append([NewRecord(P, 5, None, b'{"n":1}')])
+        await lanes.step([LaneStep(LANE, spill=[SPILL])])
         await redis.delete(KEYS.lease(P))
         await Leases(commands, KEYS, "owner", 60_000).acquire([P])
         try:
@@ -103,9 +111,12 @@ def unguarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 CHANGES: dict[str, Callable[[Stale], Awaitable[object]]] = {
     # Read by a former owner, an entry is pending for the consumer that all owners are, and not new to the present one.
     "read": lambda node: node.streams.read([(P, 5)], 10),
+    "feed": lambda node: node.streams.feed(P, [(5, SPILL._replace(kept="lost"))]),
+    "open": lambda node: node.streams.open(P, 1),
     "settle": lambda node: node.streams.settle([node.entry]),
     "spill": lambda node: node.lanes.step([LaneStep(LANE, spill=[SPILL])]),
     "retry": lambda node: node.lanes.step([LaneStep(LANE, retry={b"1-1": RetryState(1, 1, "")}, spill=[SPILL])]),
+    "discard": lambda node: node.lanes.discard(LANE),
     "bury": lambda node: node.lanes.step([LaneStep(LANE, dead=[LETTER])]),
     "renew": lambda node: node.leases.renew(node.tokens),
     "release": lambda node: node.leases.release(node.tokens),

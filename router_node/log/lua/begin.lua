@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A new owner begins with a partition: find out whether the log has lost data since the last one did.
 -- KEYS: lease, pos. ARGV: token.
 -- Returns {0} (and changes nothing) when the token is not the lease in force, else {1, generation, 1 when what the outbox

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Everything the outbox holds from before this generation is here: take appends.
 -- KEYS: lease, pos. ARGV: token, generation. Returns 1, or 0 (and changes nothing) when the token is not in force.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
