@@ -163,14 +163,14 @@ class RedisStreams:
     async def begin(self, partition: int) -> Begun | LostPartition:
         """See Generations."""
         keys = [self._keys.lease(partition), self._keys.position(partition)]
-        answer = await self._pipeline.one(BEGIN.call(keys, self._tokens.get(partition, "")))
+        answer = await self._pipeline.one(BEGIN.call(keys, self._token(partition)))
         return Begun(int(answer[1]), answer[2] == 1) if answer[0] else LostPartition(partition)
 
     async def feed(self, partition: int, events: Sequence[tuple[int, Spill]]) -> int | LostPartition:
         """See Generations."""
         keys = [self._keys.lease(partition), self._keys.position(partition), self._keys.outbox(partition)]
         keys += [self._keys.ingest(partition, level) for level in range(10)]
-        arguments: list[str | bytes | int] = [self._tokens.get(partition, ""), GROUP]
+        arguments: list[str | bytes | int] = [self._token(partition), GROUP]
         for priority, event in events:
             arguments += (priority, f"{event.accepted_at_us} {event.kept}", event.body)
         answer = await self._pipeline.one(FEED.call(keys, *arguments))
@@ -179,7 +179,7 @@ class RedisStreams:
     async def open(self, partition: int, generation: int) -> LostPartition | None:
         """See Generations."""
         keys = [self._keys.lease(partition), self._keys.position(partition)]
-        opened = await self._pipeline.one(OPEN.call(keys, self._tokens.get(partition, ""), generation))
+        opened = await self._pipeline.one(OPEN.call(keys, self._token(partition), generation))
         return None if opened else LostPartition(partition)
 
     async def backlog(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:

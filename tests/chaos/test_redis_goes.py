@@ -61,6 +61,15 @@ async def test_redis_wiped_under_load_loses_nothing_that_was_stored(wipes: int, 
 
 
 @pytest.mark.slow
+async def test_redis_wiped_while_a_node_dies_loses_nothing_that_was_stored(seed: int, note: Note) -> None:
+    async with one_redis() as (site, _), under_load(site, seed, note, Level(ack="stored")) as run:
+        await run.excuse_what_is_in_flight(2 * 1500)
+        site.nodes[0].kill()
+        await site.redis.flushall()
+        await run.load.flows(1500)
+
+
+@pytest.mark.slow
 async def test_a_full_redis_refuses_publishers_loses_nothing_and_recovers_by_itself(seed: int, note: Note) -> None:
     async with one_redis() as (site, _), under_load(site, seed, note) as run:
         await run.excuse_what_is_in_flight()
