@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 OLDEST_REDIS = (7, 0)
 OLDEST_POSTGRES = 14
@@ -19,7 +19,7 @@ class Finding(NamedTuple):
     todo: str = ""
 
 
-def judge_redis(info: Mapping[str, Any]) -> list[Finding]:
+def judge_redis(info: Mapping[str, str]) -> list[Finding]:
     """Return what the answer to INFO says of a Redis server."""
     version = str(info["redis_version"])
     number = tuple(int(part) for part in version.split(".")[:2])
@@ -37,11 +37,20 @@ def judge_redis(info: Mapping[str, Any]) -> list[Finding]:
         if policy == "noeviction"
         else Finding("redis eviction", "fail", policy, "CONFIG SET maxmemory-policy noeviction, or events vanish"),
         Finding("redis persistence", "ok", "append-only file")
-        if info.get("aof_enabled")
+        if info.get("aof_enabled") == "1"
         else Finding(
             "redis persistence", "warn", "no append-only file", "CONFIG SET appendonly yes, or publish with ack=stored"
         ),
+        Finding("redis replicas", "ok", f"{info.get('connected_slaves', '0')} connected; ack=replicated needs them"),
     ]
+
+
+def judge_cluster(state: Mapping[str, str]) -> Finding:
+    """Return the finding for the answer to CLUSTER INFO."""
+    found = f"{state.get('cluster_state')}, {state.get('cluster_slots_ok')} of 16384 slots served"
+    if state.get("cluster_state") == "ok":
+        return Finding("redis cluster", "ok", found)
+    return Finding("redis cluster", "fail", found, "bring its primaries back, or promote their replicas")
 
 
 def judge_clock(offset_s: float, within_s: float) -> Finding:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 import asyncpg
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from cli.findings import Finding, judge_clock, judge_postgres, judge_redis, judge_schema
+from cli.findings import Finding, judge_clock, judge_cluster, judge_postgres, judge_redis, judge_schema
+from partitioning.errors import RedisUnavailable
+from partitioning.redis_commands import Commands
+from partitioning.redis_connect import connect
 from router_node.config import redact
 from stores.migrations import migrations_of
 
@@ -18,17 +18,32 @@ LOOK_S = 5.0
 
 
 async def look_at_redis(url: str) -> list[Finding]:
-    """Look at the Redis server of ``url``; when it cannot be reached, that is the only finding. Never raises."""
-    redis = Redis.from_url(url, socket_timeout=LOOK_S, socket_connect_timeout=LOOK_S, protocol=2)
+    """Look at the Redis of ``url``: one server, the primary that sentinels name, or one primary of a Cluster.
+
+    When it cannot be reached, that is the only finding. Never raises.
+    """
     try:
-        info: dict[str, Any] = await redis.info()
-        offset_s, within_s = await _clock_offset(redis)
-    except (RedisError, OSError) as error:
+        redis = connect(url, [], connections=2, timeout_s=LOOK_S)
+        try:
+            info = _sections(await redis.one(("INFO",)))
+            offset_s, within_s = await _clock_offset(redis)
+            state = _sections(await redis.one(("CLUSTER", "INFO"))) if info.get("cluster_enabled") == "1" else None
+        finally:
+            await redis.close()
+    except (RedisUnavailable, ValueError) as error:
         todo = "start Redis, or correct ER_REDIS_URL (host, port, password)"
         return [Finding("redis", "fail", f"{redact(url)}: {error}", todo)]
-    finally:
-        await redis.aclose()
-    return [Finding("redis", "ok", f"reached at {redact(url)}"), *judge_redis(info), judge_clock(offset_s, within_s)]
+    findings = [
+        Finding("redis", "ok", f"reached at {redact(url)}"),
+        *judge_redis(info),
+        judge_clock(offset_s, within_s),
+    ]
+    return [*findings, judge_cluster(state)] if state is not None else findings
+
+
+def _sections(text: bytes) -> dict[str, str]:
+    lines = (line.partition(":") for line in text.decode().splitlines() if ":" in line)
+    return {name: value for name, _, value in lines}
 
 
 async def look_at_postgres(url: str) -> list[Finding]:
@@ -58,9 +73,9 @@ async def _applied(connection: asyncpg.Connection) -> set[str]:
         return set()
 
 
-async def _clock_offset(redis: Redis) -> tuple[float, float]:
+async def _clock_offset(redis: Commands) -> tuple[float, float]:
     """Return how far this machine's clock is ahead of that of Redis, and how exactly that is known, in seconds."""
     before = time.time()
-    seconds, micros = await redis.time()
+    seconds, micros = map(int, await redis.one(("TIME",)))
     after = time.time()
     return (before + after) / 2 - (seconds + micros / 1e6), (after - before) / 2

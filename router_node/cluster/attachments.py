@@ -29,7 +29,7 @@ class ClusterAttachment:
         self.name = spec.name
         self.number = number
         self.spec = spec
-        self.pool = CreditPool(spec.max_in_flight)
+        self.pool = CreditPool(spec.max_in_flight, consumers.node_id)
         self.held: dict[str, str] = {}
         self._consumers = consumers
         self._consumer = consumer

@@ -1,8 +1,9 @@
 """One consumer's credit, shared out among the nodes that may have deliveries for it. Pure state.
 
 The consumer never holds more deliveries than the credit it gave, wherever they come from: what one node may deliver is
-taken from what the others may. Credit goes to the nodes in equal parts at first; a node that has events and no credit
-says so and is served before the others, if need be with credit recalled from one that does not use its own.
+taken from what the others may. Half of the credit is shared out to all nodes in equal parts, and the rest goes to the
+consumer's own, whose deliveries cost the least. A node that has events and no credit says so and is served before the
+others, if need be with credit recalled from one that does not use its own.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ class Grant(NamedTuple):
 class CreditPool:
     """See the module. Every method that changes something returns the grants that follow from it."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, home: str = "") -> None:
         self.most = most
+        self._home = home
         self._free = 0
         self._granted: dict[str, int] = {}
         self._starved: dict[str, int] = {}
@@ -93,9 +95,11 @@ class CreditPool:
             self._give(node, min(part, ready, self._free), grants)
             self._served.add(node)
         if self._free and self._granted:
-            share = self.total // len(self._granted)
+            share = self.total // len(self._granted) // (2 if self._home in self._granted else 1)
             for node in sorted(self._granted, key=self._granted.__getitem__):
                 self._give(node, min(self._free, max(0, share - self._granted[node])), grants)
+            if self._home in self._granted:
+                self._give(self._home, self._free, grants)
         recalls = [recall for poor in list(self._starved) for recall in self._recall(poor)]
         return [Grant(node, credit) for node, credit in grants.items() if credit] + recalls
 

@@ -111,9 +111,17 @@ class Holders:
         return gone
 
     def next(self) -> Holder | None:
-        """Return the next holder with credit, or None."""
-        for _ in range(len(self._all)):
-            self._turn = (self._turn + 1) % len(self._all)
-            if self._all[self._turn].credit > 0:
-                return self._all[self._turn]
-        return None
+        """Return the next holder with credit, one connected to this node if there is any: it costs the least."""
+        far = None
+        for step in range(1, len(self._all) + 1):
+            turn = (self._turn + step) % len(self._all)
+            holder = self._all[turn]
+            if holder.credit > 0:
+                if holder.near:
+                    self._turn = turn
+                    return holder
+                far = turn if far is None else far
+        if far is None:
+            return None
+        self._turn = far
+        return self._all[far]

@@ -8,7 +8,7 @@ import pytest
 
 from cli.findings import judge_clock, judge_postgres, judge_redis, judge_schema
 
-SOUND = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction", "aof_enabled": 1}
+SOUND = {"redis_version": "7.0.15", "role": "master", "maxmemory_policy": "noeviction", "aof_enabled": "1"}
 
 
 def test_a_sound_redis() -> None:
@@ -22,7 +22,7 @@ def test_a_sound_redis() -> None:
         ({"redis_version": "10.0.0"}, "redis version", "ok"),
         ({"role": "slave"}, "redis role", "fail"),
         ({"maxmemory_policy": "allkeys-lru"}, "redis eviction", "fail"),
-        ({"aof_enabled": 0}, "redis persistence", "warn"),
+        ({"aof_enabled": "0"}, "redis persistence", "warn"),
     ],
 )
 def test_a_redis_that_is_not(change: dict[str, Any], check: str, state: str) -> None:

@@ -47,12 +47,13 @@ class Owner:
     credit=st.integers(1, 12),
     order=st.randoms(use_true_random=False),
     at_once=st.integers(1, 12),
+    home=st.sampled_from(["", "n0"]),
 )
 def test_everything_is_delivered_with_never_more_held_than_the_credit(
-    events: list[int], credit: int, order: object, at_once: int
+    events: list[int], credit: int, order: object, at_once: int, home: str
 ) -> None:
     owners = {f"n{i}": Owner(f"n{i}", count) for i, count in enumerate(events)}
-    pool = CreditPool(100)
+    pool = CreditPool(100, home)
     held = delivered = 0
 
     def tell(grants: list[Grant]) -> None:
@@ -104,3 +105,10 @@ def test_credit_is_capped() -> None:
 
     assert pool.add(1_000_000) == [Grant("a", 10)]
     assert pool.add(1) == []
+
+
+def test_half_goes_to_all_and_the_rest_to_the_consumer_s_own_node() -> None:
+    pool = CreditPool(100, "b")
+    pool.nodes(["a", "b", "c"])
+
+    assert sorted(pool.add(100)) == [Grant("a", 16), Grant("b", 68), Grant("c", 16)]
