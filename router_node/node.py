@@ -221,15 +221,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         growing = Growing(
             growth, routes, plan, tokens, lambda: link.notify("members"), remember_s=settings.dedup_window_s
         )
-        streams = RedisStreams(
-            calls,
-            keys,
-            tokens,
-            backlog_limit=settings.backlog_limit,
-            dedup_window_s=settings.dedup_window_s,
-            former=growing.former,
-            replicas=settings.replicas,
-        )
+        streams = _streams(settings, calls, keys, tokens, growing)
         clock = SystemClock()
         clock.set_log_us(await streams.now_us())
         leases = Leases(commands, keys, settings.node_id, settings.lease_ms)
@@ -266,6 +258,20 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         node.metrics.watch(node.cluster)
         async with node.cluster.joined():
             yield node
+
+
+def _streams(
+    settings: Settings, calls: RedisCalls, keys: Keys, tokens: dict[int, str], growing: Growing
+) -> RedisStreams:
+    return RedisStreams(
+        calls,
+        keys,
+        tokens,
+        backlog_limit=settings.backlog_limit,
+        dedup_window_s=settings.dedup_window_s,
+        former=growing.former,
+        replicas=settings.replicas,
+    )
 
 
 def _assemble(
