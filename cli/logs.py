@@ -34,6 +34,8 @@ def configure_logs(level: str, log_format: str) -> None:
     if level != "debug":
         # A line for every connection that opens is noise beside the node's own words.
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # It logs every statement with its values, which are users' data, and pages of them.
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
 def _end(log_format: str) -> list[Processor]:
