@@ -10,31 +10,36 @@ from typing import Any
 import hiredis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from partitioning.errors import RedisUnavailable
 from partitioning.redis_commands import Command, Script
+from partitioning.redis_connection import Find, connection_options
 
 
 class RedisPipeline:
     """Runs batches of commands on pooled connections, each batch as one write and one read of all replies.
 
-    Safe to cancel: a connection with replies outstanding is dropped, never given to the next caller.
+    Safe to cancel: a connection with replies outstanding is dropped, never given to the next caller. With ``find``,
+    every new connection goes where that says, and ``url`` gives no more than the options.
     """
 
-    def __init__(self, url: str, scripts: Sequence[Script], *, connections: int = 16, timeout_s: float = 5.0) -> None:
-        # No socket_timeout: with one, redis-py writes through asyncio.wait_for, which on Python 3.11 can swallow a
-        # cancellation that arrives as the write completes. `run` bounds the whole exchange instead.
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=timeout_s,
-            socket_timeout=None,
-            socket_connect_timeout=timeout_s,
-            protocol=2,
-        )
+    def __init__(
+        self,
+        url: str,
+        scripts: Sequence[Script],
+        *,
+        connections: int = 16,
+        timeout_s: float = 5.0,
+        find: Find | None = None,
+    ) -> None:
+        self._options = connection_options(url, timeout_s) | {"max_connections": connections, "timeout": timeout_s}
+        if find is not None:
+            self._options["find"] = find
+        self._pool = self._new_pool()
+        self._listening: set[AbstractConnection] = set()
         self._scripts = {script.sha: script for script in scripts}
         self._timeout_s = timeout_s
 
@@ -61,15 +66,13 @@ class RedisPipeline:
 
     async def one(self, command: Command) -> Any:
         """Run one command and return its reply. Raises RedisUnavailable, also when the reply is an error."""
-        reply = (await self.run([command]))[0]
-        if isinstance(reply, RedisError):
-            raise RedisUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
-        return reply
+        return reply_of(command, (await self.run([command]))[0])
 
     @asynccontextmanager
     async def subscribed(self, *channels: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
         """See Commands."""
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        self._listening.add(connection)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.connect()  # type: ignore[no-untyped-call]
@@ -80,6 +83,7 @@ class RedisPipeline:
         except (RedisError, TimeoutError, OSError) as error:
             raise RedisUnavailable(f"Redis did not let us listen: {error or 'time-out'}") from error
         finally:
+            self._listening.discard(connection)
             await asyncio.shield(connection.disconnect(nowait=True))
 
     async def _messages(self, connection: AbstractConnection) -> AsyncIterator[tuple[str, bytes]]:
@@ -91,22 +95,43 @@ class RedisPipeline:
             if message[0] == b"message":
                 yield message[1].decode(), message[2]
 
+    async def renew(self) -> None:
+        """Use none of the present connections again: the idle ones are closed now, the others when they are done."""
+        old, self._pool = self._pool, self._new_pool()
+        await asyncio.shield(old.disconnect(inuse_connections=False))
+
     async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.aclose()
+        """Close all connections now; whoever waits on one, listeners too, gets RedisUnavailable.
+
+        Later calls open new ones.
+        """
+        old, self._pool = self._pool, self._new_pool()
+        listening = [connection.disconnect(nowait=True) for connection in self._listening]
+        await asyncio.shield(asyncio.gather(old.disconnect(), *listening, return_exceptions=True))
+
+    def _new_pool(self) -> BlockingConnectionPool:
+        return BlockingConnectionPool(**self._options)
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        pool = self._pool
+        connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
         whole = False
         try:
             await connection.send_packed_command([_pack(c) for c in commands], check_health=False)
             replies = [await _reply(connection) for _ in commands]
-            whole = True
+            whole = pool is self._pool
             return replies
         finally:
             if not whole:
                 await asyncio.shield(connection.disconnect(nowait=True))
-            await self._pool.release(connection)
+            await pool.release(connection)
+
+
+def reply_of(command: Command, reply: Any) -> Any:
+    """Return a reply that is no error. Raises RedisUnavailable for one that is."""
+    if isinstance(reply, RedisError):
+        raise RedisUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
+    return reply
 
 
 def _pack(command: Command) -> bytes:
@@ -117,5 +142,5 @@ def _pack(command: Command) -> bytes:
 async def _reply(connection: AbstractConnection) -> Any:
     try:
         return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-    except ResponseError as error:
+    except (ResponseError, BusyLoadingError) as error:
         return error
