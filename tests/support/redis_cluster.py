@@ -100,13 +100,20 @@ class RedisClusterServers:
         self._dead.add(server.port)
         return server
 
+    def pause_primary(self, key: str) -> RedisServer:
+        """Freeze the server that holds a key, and return it; to wait for what the others do, it counts as dead."""
+        server = self.primary(key)
+        server.pause()
+        self._dead.add(server.port)
+        return server
+
     def restart(self, server: RedisServer) -> None:
         """Start a killed server again; it becomes a replica of whoever took its place."""
         server.start()
         self._dead.discard(server.port)
 
     def wait_until_healed(self, *, replicated: bool = False) -> None:
-        """Wait until every living server says that living servers hold all slots, ``replicated`` with a replica each."""
+        """Wait until all the living agree that they hold every slot, ``replicated`` with a replica each."""
 
         def healed() -> bool:
             return all(self._well(server, 2 if replicated else 1) for server in self._living())
@@ -117,6 +124,11 @@ class RedisClusterServers:
         """Delete all data and scripts."""
         for server in self.primaries:
             self.command(server, "FLUSHALL")
+        self.forget_scripts()
+
+    def forget_scripts(self) -> None:
+        """Delete the scripts of every server."""
+        for server in self._living():
             self.command(server, "SCRIPT FLUSH")
 
     def remove(self) -> None:
