@@ -20,7 +20,10 @@ from tests.support.repeating import repeated
 
 # One key of each third of the slots.
 LOW, MIDDLE, HIGH = "b", "c", "a"
-ACQUIRES = [ACQUIRE.call([f"{{{key}}}lease", f"{{{key}}}epoch"], "one", 60_000) for key in (LOW, MIDDLE, HIGH)]
+
+
+def acquires(node: str) -> list[Command]:
+    return [ACQUIRE.call([f"{{{key}}}lease", f"{{{key}}}epoch"], node, 60_000) for key in (LOW, MIDDLE, HIGH)]
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ async def test_replies_come_in_the_order_asked_errors_in_their_place(commands: C
 
 
 async def test_scripts_are_loaded_on_every_node_that_needs_them(commands: Commands) -> None:
-    assert [taken for taken, _ in await commands.run(ACQUIRES)] == [1, 1, 1]
+    assert [taken for taken, _ in await commands.run(acquires("one"))] == [1, 1, 1]
 
 
 async def test_keys_of_several_slots_in_one_command_are_refused_in_its_place(commands: Commands) -> None:
@@ -139,22 +142,18 @@ async def test_a_slot_that_nobody_holds_is_waited_for_and_then_given_up(
 async def test_commands_run_again_after_a_primary_was_killed_scripts_too(
     own_redis_cluster: RedisClusterServers, own_commands: Commands, key: str
 ) -> None:
-    assert [taken for taken, _ in await own_commands.run(ACQUIRES)] == [1, 1, 1]
-    await own_commands.run([("SET", key, key)])
-    for server in own_redis_cluster.primaries:
-        own_redis_cluster.command(server, "WAIT", 1, 1000)
+    *taken, replicas = await own_commands.run([*acquires("one"), ("WAIT", 1, 1000)])
+    assert [each for each, _ in taken] == [1, 1, 1]
+    assert replicas == 1
 
     killed = own_redis_cluster.kill_primary(key)
     with pytest.raises(RedisUnavailable, match=str(killed.port)):
         await own_commands.run([("GET", key)])
-    again = await repeated(own_commands, [*ACQUIRES, ("PING",)], within_s=8)
+    again = await repeated(own_commands, [*acquires("two"), ("PING",)], within_s=8)
 
     assert [taken for taken, _ in again[:3]] == [0, 0, 0], "the leases were replicated"
     assert again[3] == b"PONG"
-    assert await own_commands.run([("SET", f"{{{key}}}2", "2"), ("GET", LOW)]) == [
-        b"OK",
-        b"b" if key == LOW else None,
-    ]
+    assert await own_commands.run([("SET", f"{{{key}}}2", "2"), ("GET", LOW)]) == [b"OK", None]
 
 
 async def test_listening_goes_on_elsewhere_after_its_node_was_killed(
@@ -191,3 +190,16 @@ async def test_what_is_no_cluster_is_said(redis_server: RedisServer) -> None:
     with pytest.raises(RedisUnavailable, match="cluster support disabled"):
         await link.one(("PING",))
     await link.close()
+
+
+async def test_waiting_for_replicas_means_those_of_every_node_written_to(
+    own_redis_cluster: RedisClusterServers, own_commands: Commands
+) -> None:
+    writes: list[Command] = [("SET", key, key) for key in (LOW, MIDDLE, HIGH)]
+    assert await own_commands.run([*writes, ("WAIT", 1, 1000)]) == [b"OK"] * 3 + [1]
+    assert await own_commands.run([("WAIT", 1, 1000)]) == [1]
+
+    own_redis_cluster.replica(MIDDLE).pause()
+
+    assert await own_commands.run([*writes, ("WAIT", 1, 100)]) == [b"OK"] * 3 + [0]
+    assert await own_commands.run([*writes[::2], ("WAIT", 1, 1000)]) == [b"OK", b"OK", 1]

@@ -28,15 +28,21 @@ async def commands(own_redis_sentinels: RedisSentinels) -> AsyncIterator[Command
 async def test_commands_run_again_after_the_primary_was_killed_scripts_too(
     own_redis_sentinels: RedisSentinels, commands: Commands
 ) -> None:
-    call = ACQUIRE.call(["lease 1", "epoch 1"], "one", 60_000)
-    assert (await commands.run([call]))[0][0] == 1
-    await commands.one(("WAIT", 2, 1000))
+    lease = ["lease 1", "epoch 1"]
+    (taken, _), replicas = await commands.run([ACQUIRE.call(lease, "one", 60_000), ("WAIT", 2, 1000)])
+    assert (taken, replicas) == (1, 2)
 
     own_redis_sentinels.kill_primary()
     with pytest.raises(RedisUnavailable):
         await commands.run([("GET", "lease 1")])
     again, other, found = await repeated(
-        commands, [call, ACQUIRE.call(["lease 2", "epoch 2"], "one", 60_000), ("EXISTS", "epoch 1")], within_s=8
+        commands,
+        [
+            ACQUIRE.call(lease, "two", 60_000),
+            ACQUIRE.call(["lease 2", "epoch 2"], "two", 60_000),
+            ("EXISTS", "epoch 1"),
+        ],
+        within_s=8,
     )
 
     assert again[0] == 0, "the lease was replicated"
@@ -115,3 +121,15 @@ async def test_an_unknown_service_and_silent_sentinels_are_said(own_redis_sentin
     with pytest.raises(RedisUnavailable, match=r"primary of other: .*No such master"):
         await link.one(("PING",))
     await link.close()
+
+
+async def test_a_script_that_was_forgotten_is_waited_for_as_well(own_redis_sentinels: RedisSentinels) -> None:
+    link = connect(own_redis_sentinels.url, LEASE_SCRIPTS)
+    own_redis_sentinels.servers[1].pause()
+    own_redis_sentinels.servers[2].pause()
+    try:
+        assert (await link.run([ACQUIRE.call(["lease", "epoch"], "one", 60_000), ("WAIT", 1, 100)]))[1] == 0, (
+            "written after the WAIT that met no script"
+        )
+    finally:
+        await link.close()

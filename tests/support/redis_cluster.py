@@ -93,6 +93,13 @@ class RedisClusterServers:
         by_port = {server.port: server for server in self.servers}
         return next(by_port[shard[2][1]] for shard in self._shards(self._living()[0]) if shard[0] <= slot <= shard[1])
 
+    def replica(self, key: str) -> RedisServer:
+        """Return the server that follows the one that holds a key."""
+        slot = key_slot(key.encode())
+        by_port = {server.port: server for server in self.servers}
+        shards = self._shards(self._living()[0])
+        return next(by_port[shard[3][1]] for shard in shards if shard[0] <= slot <= shard[1])
+
     def kill_primary(self, key: str) -> RedisServer:
         """Kill the server that holds a key as a crash would, and return it."""
         server = self.primary(key)
