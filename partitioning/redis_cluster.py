@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.exceptions import AskError, BusyLoadingError, ClusterDownError, MovedError, ReadOnlyError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    MovedError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
 
 from partitioning.errors import RedisUnavailable
 from partitioning.redis_commands import Command, Script
@@ -61,7 +69,8 @@ class RedisCluster:
 
     The replies of one call are in the order asked. Commands run in order per key as long as no slot is moving: one
     that has to wait for a slot is repeated after those behind it. Commands without a key, PUBLISH among them, and
-    listeners go to one primary, the same while the topology lasts.
+    listeners go to one primary, the same while the topology lasts. WAIT goes to each node that a command of the call
+    went to, after those, and the smallest reply is returned.
     """
 
     def __init__(
@@ -82,8 +91,6 @@ class RedisCluster:
             return []
         try:
             async with asyncio.timeout(self._timeout_s):
-                if commands[-1][0] == "WAIT":
-                    return await self._run_and_wait(commands[:-1], commands[-1])
                 return await self._run(commands)
         except TimeoutError:
             self._topology = None
@@ -112,39 +119,26 @@ class RedisCluster:
         """Close all connections."""
         await self._close(list(self._links))
 
-    async def _run_and_wait(self, commands: Sequence[Command], wait: Command) -> list[Any]:
-        """Run commands, and WAIT on each node for the replicas of what was written there; the least is the answer.
-
-        Each node gets its WAIT with its commands, as it counts what this connection wrote.
-        """
-        by_node: dict[Address | None, list[int]] = defaultdict(list)
-        topology = await self._current()
-        for place, command in enumerate(commands):
-            by_node[topology.owner(slot_of(command))].append(place)
-        replies: list[Any] = [None] * len(commands)
-        confirmed: list[int] = []
-        for places in by_node.values():
-            part = [commands[place] for place in places]
-            *answers, known = await self._run([*part, wait])
-            # A command that was sent a second time, elsewhere or later, was not waited for.
-            confirmed.append(known if isinstance(known, int) and self._topology is topology else 0)
-            for place, answer in zip(places, answers, strict=True):
-                replies[place] = answer
-        return [*replies, min(confirmed, default=0)]
-
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
         replies: list[Any] = [None] * len(commands)
-        repeats = _Repeats(list(range(len(commands))))
+        waits = {place for place, command in enumerate(commands) if command[0] == "WAIT"}
+        repeats = _Repeats([place for place in range(len(commands)) if place not in waits])
         pause_s = 0.0
         while True:
             topology = await self._current()
             for slot, address in repeats.moved.items():
                 topology.moved(slot, address)
-            left, repeats = repeats, _Repeats()
-            for place, reply, asked in await self._ask(commands, left, topology):
-                replies[place] = reply
-                if isinstance(reply, _REPEATED):
+            parcels, homeless = _sort(commands, repeats, waits, topology)
+            repeats = _Repeats()
+            for place in homeless:
+                repeats.add(place, _NOBODY, None)
+            for place, reply, asked in await self._ask(parcels, topology):
+                if place in waits:
+                    replies[place] = _fewer(replies[place], reply)
+                elif isinstance(reply, _REPEATED):
                     repeats.add(place, reply, asked)
+                else:
+                    replies[place] = reply
             if not repeats.places:
                 return replies
             repeats.places.sort()
@@ -153,27 +147,20 @@ class RedisCluster:
             await asyncio.sleep(pause_s)
             pause_s = _PAUSE_S
 
-    async def _ask(
-        self, commands: Sequence[Command], left: _Repeats, topology: Topology
-    ) -> Iterable[tuple[int, Any, Address | None]]:
-        """Send each node its commands at once; return place, reply and node of each command."""
-        parcels: dict[Address, _Parcel] = defaultdict(_Parcel)
-        found: list[tuple[int, Any, Address | None]] = []
-        for place in left.places:
-            with_node_of = place - 1 if commands[place][0] == "WAIT" else place
-            address = left.asking.get(place) or topology.owner(slot_of(commands[with_node_of]))
-            if address is None:
-                found.append((place, _NOBODY, None))
-                continue
-            if place in left.asking:
-                parcels[address].add(_NO_PLACE, _ASKING)
-            parcels[address].add(place, commands[place])
-        for (address, parcel), replies in zip(parcels.items(), await self._send(parcels), strict=True):
+    async def _ask(self, parcels: Mapping[Address, _Parcel], topology: Topology) -> Iterator[tuple[int, Any, Address]]:
+        """Send all nodes what is theirs at once; return place, reply and node of each command."""
+        answers: list[list[Any]] = []
+        for replies in await self._send(parcels):
             if isinstance(replies, RedisUnavailable):
                 self._forget(topology)
                 raise replies
-            found += ((place, reply, address) for place, reply in zip(parcel.places, replies, strict=True))
-        return [each for each in found if each[0] != _NO_PLACE]
+            answers.append(replies)
+        return (
+            (place, reply, address)
+            for (address, parcel), replies in zip(parcels.items(), answers, strict=True)
+            for place, reply in zip(parcel.places, replies, strict=True)
+            if place != _NO_PLACE
+        )
 
     async def _send(self, parcels: Mapping[Address, _Parcel]) -> list[list[Any] | RedisUnavailable]:
         if len(parcels) == 1:
@@ -227,6 +214,33 @@ class RedisCluster:
     async def _close(self, addresses: Iterable[Address]) -> None:
         links = [self._links.pop(address) for address in addresses]
         await asyncio.gather(*(link.close() for link in links))
+
+
+def _sort(
+    commands: Sequence[Command], left: _Repeats, waits: Collection[int], topology: Topology
+) -> tuple[dict[Address, _Parcel], list[int]]:
+    """Return what goes to each node, and the places of the commands whose slot nobody holds."""
+    parcels: dict[Address, _Parcel] = defaultdict(_Parcel)
+    homeless: list[int] = []
+    for place in left.places:
+        address = left.asking.get(place) or topology.owner(slot_of(commands[place]))
+        if address is None:
+            homeless.append(place)
+            continue
+        if place in left.asking:
+            parcels[address].add(_NO_PLACE, _ASKING)
+        parcels[address].add(place, commands[place])
+    for place in waits:
+        for parcel in parcels.values() if parcels else [parcels[topology.home]]:
+            parcel.add(place, commands[place])
+    return parcels, homeless
+
+
+def _fewer(one: Any, other: Any) -> Any:
+    """Return the smaller of two replies to WAIT, or the one that is an error."""
+    if one is None or isinstance(other, RedisError):
+        return other
+    return one if isinstance(one, RedisError) else min(one, other)
 
 
 def _redirect(refusal: MovedError | AskError, asked: Address | None) -> Address:

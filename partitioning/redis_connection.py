@@ -64,18 +64,28 @@ class _UnixConnection(_Whole, UnixDomainSocketConnection):
     pass
 
 
-_WHOLE = {Connection: _TcpConnection, SSLConnection: _TlsConnection, UnixDomainSocketConnection: _UnixConnection}
+_WHOLE: dict[type[AbstractConnection], Callable[..., AbstractConnection]] = {
+    Connection: _TcpConnection,
+    SSLConnection: _TlsConnection,
+    UnixDomainSocketConnection: _UnixConnection,
+}
 
 
 def connection_options(url: str, connect_within_s: float) -> dict[str, Any]:
     """Return what redis-py's pools and ``connection_class`` take. Raises ValueError for a bad URL."""
-    options: dict[str, Any] = {
+    own: dict[str, Any] = {
         # No socket_timeout: with one, redis-py writes through asyncio.wait_for, which on Python 3.11 can swallow a
         # cancellation that arrives as the write completes. Callers bound the whole exchange instead.
         "socket_timeout": None,
         "socket_connect_timeout": connect_within_s,
         "protocol": 2,
-        **parse_url(url),
     }
-    options["connection_class"] = _WHOLE[options.get("connection_class", Connection)]
-    return options
+    options: dict[str, Any] = dict(parse_url(url))
+    connection_class = _WHOLE[options.pop("connection_class", Connection)]
+    if refused := own.keys() & options.keys():
+        raise ValueError(f"option {min(refused)!r} is not for a URL to set")
+    try:
+        connection_class(**options, **own)
+    except TypeError as error:
+        raise ValueError(f"unknown option: {error}") from None
+    return {"connection_class": connection_class, **options, **own}

@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from partitioning.errors import RedisUnavailable
 from partitioning.redis_commands import Command, Script
 from partitioning.redis_connection import Find, connection_options
+from partitioning.redis_url import Address
 
 
 class RedisPipeline:
@@ -39,7 +40,7 @@ class RedisPipeline:
         if find is not None:
             self._options["find"] = find
         self._pool = self._new_pool()
-        self._listening: set[AbstractConnection] = set()
+        self._busy: set[AbstractConnection] = set()
         self._scripts = {script.sha: script for script in scripts}
         self._timeout_s = timeout_s
 
@@ -57,6 +58,8 @@ class RedisPipeline:
                 if missing:
                     shas = {str(commands[i][1]) for i in missing}
                     await self._exchange([("SCRIPT", "LOAD", self._scripts[sha].source) for sha in shas])
+                    # What waits for replicas has to wait for what is written only now.
+                    missing += [i for i, command in enumerate(commands) if command[0] == "WAIT"]
                     again = await self._exchange([commands[i] for i in missing])
                     for i, reply in zip(missing, again, strict=True):
                         replies[i] = reply
@@ -72,7 +75,7 @@ class RedisPipeline:
     async def subscribed(self, *channels: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
         """See Commands."""
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        self._listening.add(connection)
+        self._busy.add(connection)
         try:
             async with asyncio.timeout(self._timeout_s):
                 await connection.connect()  # type: ignore[no-untyped-call]
@@ -83,7 +86,7 @@ class RedisPipeline:
         except (RedisError, TimeoutError, OSError) as error:
             raise RedisUnavailable(f"Redis did not let us listen: {error or 'time-out'}") from error
         finally:
-            self._listening.discard(connection)
+            self._busy.discard(connection)
             await asyncio.shield(connection.disconnect(nowait=True))
 
     async def _messages(self, connection: AbstractConnection) -> AsyncIterator[tuple[str, bytes]]:
@@ -100,14 +103,15 @@ class RedisPipeline:
         old, self._pool = self._pool, self._new_pool()
         await asyncio.shield(old.disconnect(inuse_connections=False))
 
-    async def close(self) -> None:
-        """Close all connections now; whoever waits on one, listeners too, gets RedisUnavailable.
+    async def close(self, *, but_to: Address | None = None) -> None:
+        """Close all connections now, busy ones ``but_to`` one server excepted.
 
-        Later calls open new ones.
+        Who waits on one, listeners too, gets RedisUnavailable; later calls open new ones.
         """
         old, self._pool = self._pool, self._new_pool()
-        listening = [connection.disconnect(nowait=True) for connection in self._listening]
-        await asyncio.shield(asyncio.gather(old.disconnect(), *listening, return_exceptions=True))
+        busy = [connection for connection in self._busy if but_to is None or _peer(connection) != but_to]
+        closing = (old.disconnect(inuse_connections=False), *(each.disconnect(nowait=True) for each in busy))
+        await asyncio.shield(asyncio.gather(*closing, return_exceptions=True))
 
     def _new_pool(self) -> BlockingConnectionPool:
         return BlockingConnectionPool(**self._options)
@@ -116,12 +120,14 @@ class RedisPipeline:
         pool = self._pool
         connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
         whole = False
+        self._busy.add(connection)
         try:
             await _send(connection, commands)
             replies = [await _reply(connection) for _ in commands]
             whole = pool is self._pool
             return replies
         finally:
+            self._busy.discard(connection)
             if not whole:
                 await asyncio.shield(connection.disconnect(nowait=True))
             await pool.release(connection)
@@ -132,6 +138,11 @@ def reply_of(command: Command, reply: Any) -> Any:
     if isinstance(reply, RedisError):
         raise RedisUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
     return reply
+
+
+def _peer(connection: AbstractConnection) -> Address | None:
+    host, port = getattr(connection, "host", None), getattr(connection, "port", None)
+    return (host, port) if host is not None and port is not None else None
 
 
 def _pack(command: Command) -> bytes:

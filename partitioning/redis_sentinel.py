@@ -20,6 +20,7 @@ from partitioning.redis_url import Address, ManyHosts, text_of
 
 LOOK_EVERY_S = 1.0
 SENTINEL_S = 1.0
+AGREED_AFTER_S = 10.0
 _NO_PRIMARY = (ReadOnlyError, MasterDownError, BusyLoadingError)
 
 
@@ -36,15 +37,22 @@ class Sentinels:
     """Asks sentinels where the primary of a service is.
 
     A sentinel that was cut off names the old primary for ever, so the answer of more than half of those listed is
-    waited for, as far as they answer within a second, and the latest election counts.
+    waited for, as far as they answer within a second, and the latest election counts. Sentinels tell one another of it
+    within seconds; so long, what was heard once is not taken back.
     """
 
     def __init__(self, url: ManyHosts) -> None:
         self._url = url
+        self._latest: Named | None = None
+        self._heard_at = 0.0
 
     async def primary(self) -> Address:
         """Return the primary's address. Raises redis's ConnectionError when no sentinel names one."""
-        return max(await self.asked(len(self._url.hosts) // 2 + 1)).primary
+        named = max(await self.asked(len(self._url.hosts) // 2 + 1))
+        now = time.monotonic()
+        if self._latest is None or named.epoch >= self._latest.epoch or now > self._heard_at + AGREED_AFTER_S:
+            self._latest, self._heard_at = named, now
+        return self._latest.primary
 
     async def asked(self, enough: int) -> list[Named]:
         """Return the first ``enough`` answers, or fewer. Raises redis's ConnectionError when there is none."""
@@ -72,19 +80,23 @@ class Sentinels:
         try:
             async with asyncio.timeout(SENTINEL_S):
                 await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command("SENTINEL", "MASTER", self._url.service, check_health=False)
-                return _named(await connection.read_response())
+                # During a fail-over MASTER has the new epoch with the old address; this first one has the new address.
+                for subcommand in ("GET-MASTER-ADDR-BY-NAME", "MASTER"):
+                    await connection.send_command("SENTINEL", subcommand, self._url.service, check_health=False)
+                return _named(await connection.read_response(), await connection.read_response())
         except (RedisError, OSError) as error:
             return f"{text_of(sentinel)}: {error or 'time-out'}"
         finally:
             await asyncio.shield(connection.disconnect(nowait=True))
 
 
-def _named(reply: list[bytes]) -> Named:
-    said = dict(zip(reply[::2], reply[1::2], strict=True))
+def _named(address: list[bytes] | None, state: list[bytes]) -> Named | str:
+    said = dict(zip(state[::2], state[1::2], strict=True))
+    if address is None:
+        return "knows the service and no address"
     return Named(
         int(said[b"config-epoch"]),
-        (said[b"ip"].decode(), int(said[b"port"])),
+        (address[0].decode(), int(address[1])),
         int(said[b"num-slaves"]),
         int(said[b"num-other-sentinels"]) + 1,
     )
@@ -156,4 +168,4 @@ class RedisSentinel:
             return  # without sentinels nothing fails over: what we are connected to is as right as it was
         before, self._primary = self._primary, primary
         if before is not None and before != primary:
-            await self._pipeline.close()
+            await self._pipeline.close(but_to=primary)

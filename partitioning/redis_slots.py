@@ -12,7 +12,7 @@ from partitioning.redis_commands import Argument, Command
 from partitioning.redis_url import Address
 
 _UNKNOWN_HOST = b"?"
-_ANYWHERE = frozenset(("PUBLISH", "TIME", "SCRIPT", "PING", "ECHO", "INFO", "CLUSTER", "CONFIG", "ROLE"))
+_ANYWHERE = frozenset(("PUBLISH", "TIME", "SCRIPT", "PING", "ECHO", "INFO", "CLUSTER", "CONFIG", "ROLE", "FLUSHALL"))
 _KEY_AFTER_SUBCOMMAND = frozenset(("XGROUP", "XINFO", "OBJECT", "MEMORY"))
 
 

@@ -16,6 +16,8 @@ from redis import Redis
 
 from tests.support.keys import leaked_keys
 from tests.support.postgres_server import PostgresServer
+from tests.support.redis_cluster import RedisClusterServers
+from tests.support.redis_sentinel import RedisSentinels
 from tests.support.redis_server import RedisServer
 
 # Machines differ in speed and correctness does not: no example is too slow.
@@ -28,6 +30,34 @@ def redis_server() -> Iterator[RedisServer]:
     """The session's Redis server; without a binary the tests that need it fail with ServerMissing."""
     with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisClusterServers]:
+    """The session's Redis Cluster."""
+    with RedisClusterServers() as servers:
+        yield servers
+
+
+@pytest.fixture
+def own_redis_cluster() -> Iterator[RedisClusterServers]:
+    """A Redis Cluster for one test, to kill and to reshard."""
+    with RedisClusterServers() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel_url() -> Iterator[str]:
+    """URL of a Redis behind sentinels that stays as it is."""
+    with RedisSentinels() as servers:
+        yield servers.url
+
+
+@pytest.fixture
+def own_redis_sentinels() -> Iterator[RedisSentinels]:
+    """A Redis primary with replicas and sentinels for one test, to kill."""
+    with RedisSentinels() as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +75,22 @@ def redis_url(redis_server: RedisServer) -> Iterator[str]:
         redis.script_flush()
         yield redis_server.url
         leaked = leaked_keys(redis)
+    _fail_on(leaked)
+
+
+@pytest.fixture
+def redis_cluster_url(redis_cluster: RedisClusterServers) -> Iterator[str]:
+    """URL of an empty Redis Cluster without loaded scripts, with the same check afterwards."""
+    redis_cluster.flush()
+    yield redis_cluster.url
+    leaked: list[str] = []
+    for server in redis_cluster.primaries:
+        with Redis.from_url(server.url, socket_timeout=10) as redis:
+            leaked += leaked_keys(redis)
+    _fail_on(leaked)
+
+
+def _fail_on(leaked: list[str]) -> None:
     if leaked:
         pytest.fail("keys without a time to live that docs/redis-keys.md does not call permanent: " + ", ".join(leaked))
 

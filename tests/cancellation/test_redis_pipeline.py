@@ -3,19 +3,25 @@ from __future__ import annotations
 import asyncio
 import random
 
-from partitioning.redis_pipeline import RedisPipeline
+import pytest
+
+from partitioning.redis_connect import connect
 
 
-async def test_calls_cancelled_anywhere_stop_and_leave_no_stranger_s_answer(redis_url: str) -> None:
+@pytest.mark.parametrize("url", ["redis_url", "redis_cluster_url", "redis_sentinel_url"])
+async def test_calls_cancelled_anywhere_stop_and_leave_no_stranger_s_answer(
+    url: str, request: pytest.FixtureRequest
+) -> None:
     """Thousands of calls, half of them cancelled at random points: each ends cancelled or with its own replies."""
-    pipeline = RedisPipeline(redis_url, [], connections=4)
+    pipeline = connect(request.getfixturevalue(url), [], connections=4)
     seed = random.randrange(2**32)
     rng = random.Random(seed)
     finished = cancelled = 0
 
     async def call(n: int) -> None:
-        replies = await pipeline.run([("ECHO", f"{n}-{k}") for k in range(5)])
-        assert replies == [f"{n}-{k}".encode() for k in range(5)], f"seed {seed}"
+        # Keys of several slots: of a Cluster, all nodes have a part in each call.
+        commands = [("EVAL", "return ARGV[1]", 1, f"key {k}", f"{n}-{k}") for k in range(5)]
+        assert await pipeline.run(commands) == [f"{n}-{k}".encode() for k in range(5)], f"seed {seed}"
 
     for n in range(2000):
         task = asyncio.create_task(call(n))

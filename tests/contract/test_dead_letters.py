@@ -1,4 +1,4 @@
-"""What every DeadLetters promises, in SQLite and in Redis streams."""
+"""What every DeadLetters promises, in SQLite and in the streams of Redis and of a Redis Cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Place:
     add: Callable[[DeadLetter], Awaitable[None]]
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     if request.param == "sqlite":
         database = await open_database("sqlite:///:memory:")
@@ -41,7 +41,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
         yield Place(database.dead_letters, add)
         await database.close()
         return
-    url = request.getfixturevalue("redis_url")
+    url = request.getfixturevalue("redis_url" if request.param == "redis" else "redis_cluster_url")
     redis, keys = connect(url, [STEP, *LEASE_SCRIPTS]), Keys("test")
     tokens = await Leases(redis, keys, "node", 60_000).acquire(range(PARTITIONS))
     lanes = RedisLanes(RedisCalls(redis), keys, tokens)

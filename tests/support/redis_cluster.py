@@ -93,10 +93,24 @@ class RedisClusterServers:
         by_port = {server.port: server for server in self.servers}
         return next(by_port[shard[2][1]] for shard in self._shards(self._living()[0]) if shard[0] <= slot <= shard[1])
 
+    def replica(self, key: str) -> RedisServer:
+        """Return the server that follows the one that holds a key."""
+        slot = key_slot(key.encode())
+        by_port = {server.port: server for server in self.servers}
+        shards = self._shards(self._living()[0])
+        return next(by_port[shard[3][1]] for shard in shards if shard[0] <= slot <= shard[1])
+
     def kill_primary(self, key: str) -> RedisServer:
         """Kill the server that holds a key as a crash would, and return it."""
         server = self.primary(key)
         server.kill()
+        self._dead.add(server.port)
+        return server
+
+    def pause_primary(self, key: str) -> RedisServer:
+        """Freeze the server that holds a key, and return it; to wait for what the others do, it counts as dead."""
+        server = self.primary(key)
+        server.pause()
         self._dead.add(server.port)
         return server
 
@@ -106,7 +120,7 @@ class RedisClusterServers:
         self._dead.discard(server.port)
 
     def wait_until_healed(self, *, replicated: bool = False) -> None:
-        """Wait until every living server says that living ones hold all slots, ``replicated`` with a replica each."""
+        """Wait until all the living agree that they hold every slot, ``replicated`` with a replica each."""
 
         def healed() -> bool:
             return all(self._well(server, 2 if replicated else 1) for server in self._living())
@@ -117,6 +131,11 @@ class RedisClusterServers:
         """Delete all data and scripts."""
         for server in self.primaries:
             self.command(server, "FLUSHALL")
+        self.forget_scripts()
+
+    def forget_scripts(self) -> None:
+        """Delete the scripts of every server."""
+        for server in self._living():
             self.command(server, "SCRIPT FLUSH")
 
     def remove(self) -> None:

@@ -55,9 +55,10 @@ class RedisSentinels:
     def start(self) -> Self:
         """Start everything and return when the sentinels know one another and both replicas follow."""
         first, *others = self.servers
-        first.start()
+        at_once = ["--repl-diskless-sync-delay", "0"]
+        first.start(extra=at_once)
         for server in others:
-            server.start(extra=["--replicaof", "127.0.0.1", str(first.port), "--repl-diskless-sync-delay", "0"])
+            server.start(extra=["--replicaof", "127.0.0.1", str(first.port), *at_once])
         self._until(lambda: self._followers(first) == len(others), "both replicas follow")
         for index in range(len(self.sentinel_ports)):
             self.start_sentinel(index)
@@ -158,7 +159,8 @@ class RedisSentinels:
     @staticmethod
     def _followers(server: RedisServer) -> int:
         with Redis(port=server.port, socket_timeout=1) as redis:
-            return int(redis.info("replication")["connected_slaves"])
+            told = redis.info("replication")
+        return sum(told[f"slave{n}"]["state"] == "online" for n in range(int(told["connected_slaves"])))
 
     def _until(self, ready: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _WITHIN_S
