@@ -87,6 +87,7 @@ async def a_node_is_stopped(site: Site, number: int, seed: int, note: Note) -> N
             ended = tasks.create_task(site.nodes[number].terminate())
             longest = await new_owners_deliver(run, old, stopped_at, "SIGTERM", note)
         assert ended.result() == 0
+        note("SIGTERM to the end", f"{(time.monotonic() - stopped_at) * 1000:.0f} ms at most")
         await site.nodes[number].start()
     assert longest <= STOP_WITHIN_S
 
