@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from partitioning.errors import RedisUnavailable
 from partitioning.leases import Leases
 from partitioning.membership import Roster
 from router_client.errors import Conflict, EventRouterError, Unavailable
@@ -118,8 +119,11 @@ class Cluster:
         await self.link.flushed()
 
     async def _join(self) -> None:
-        async with asyncio.timeout(LISTEN_S):
-            await self.link.listening.wait()
+        try:
+            async with asyncio.timeout(LISTEN_S):
+                await self.link.listening.wait()
+        except TimeoutError as error:
+            raise RedisUnavailable(f"no channel of Redis could be listened to within {LISTEN_S:g} s") from error
         await self.sync.load()
         await self.presence.join()
         try:

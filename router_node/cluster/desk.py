@@ -50,6 +50,8 @@ class ClusterDesk:
             roster = await self._membership.look()
             if node not in roster.members:
                 raise NotFound(f"no node {node} lives; GET /v1/nodes lists those that do", field="id")
+            if not undo and roster.placed() in ([], [node]):
+                raise Conflict(f"no other node is there to take over from {node}; start one first", field="id")
             if undo:
                 await self._membership.ask_to_work(node)
             else:

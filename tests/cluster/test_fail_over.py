@@ -7,11 +7,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 
 from router_client.delivery import Deliveries
 from router_client.errors import EventRouterError
-from tests.cluster.site import client, get, nodes
+from tests.cluster.site import client, get, nodes, shared_by
+from tests.support.fault_proxy import FaultProxy
 from tests.support.node_process import NodeProcess
 from tests.support.signals import wait_for
 
@@ -104,14 +106,13 @@ async def test_a_node_that_lives_already_is_not_started_twice(redis_url: str, da
         twin.spawn()
         try:
             await wait_for(lambda: twin.process.exit_code is not None, 20, "the twin gives up")
-            assert "ER_NODE_ID" in twin.tail()
+            assert "a node named one lives already" in twin.tail()
+            assert "Traceback" not in twin.tail()
         finally:
             twin.remove()
 
 
 async def test_a_node_that_cannot_reach_redis_refuses_and_says_why(redis_url: str, database_url: str) -> None:
-    from tests.support.fault_proxy import FaultProxy
-
     host, port = redis_url.removeprefix("redis://").removesuffix("/0").split(":")
     async with FaultProxy(host, int(port)) as proxy:
         cut_url = f"redis://127.0.0.1:{proxy.port}/0"
@@ -136,3 +137,17 @@ async def test_a_node_that_cannot_reach_redis_refuses_and_says_why(redis_url: st
                 began = time.monotonic()
                 await refused()
                 assert time.monotonic() - began < 2.0, "at once"
+
+
+async def test_a_drained_node_owns_nothing_until_it_is_called_back(redis_url: str, database_url: str) -> None:
+    async with nodes(redis_url, database_url, 2, lease_ms=1000) as (one, two), aiohttp.ClientSession() as session:
+        async with session.post(f"{one.url}/v1/nodes/two/drain") as response:
+            assert response.status == 202
+        await shared_by(one, {"one"})
+        async with session.get(f"{two.url}/readyz") as response:
+            assert response.status == 503
+        async with session.post(f"{two.url}/v1/nodes/one/drain") as response:
+            assert response.status == 409
+        async with session.delete(f"{one.url}/v1/nodes/two/drain") as response:
+            assert response.status == 204
+        await shared_by(one, {"one", "two"})
