@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
 import structlog
 
@@ -19,7 +20,7 @@ from stores.ports import Outbox, Owed
 
 WAIT_S = 10.0
 LOOK_S = 0.25
-FED_AT_ONCE = 200
+FED_AT_ONCE = 50
 REMOVED_AT_ONCE = 1000
 REMOVALS_AT_MOST = 200_000
 PAUSE_S = 1.0
@@ -48,6 +49,11 @@ class OutboxKeeper:
     def waiting(self) -> int:
         """Events that publishers wait for."""
         return len(self._awaited)
+
+    @property
+    def removing(self) -> int:
+        """Rows of settled events that are still to be removed."""
+        return len(self._settled)
 
     async def stored(self, event_ids: Collection[str]) -> set[str]:
         """Wait until these events are stored, for ``WAIT_S`` at most; returns those that are.
@@ -112,7 +118,7 @@ class OutboxKeeper:
         """Remove rows of settled events, until cancelled."""
         while True:
             await self._more.wait()
-            keys = [self._settled[n] for n in range(min(REMOVED_AT_ONCE, len(self._settled)))]
+            keys = list(islice(self._settled, REMOVED_AT_ONCE))
             if not keys:
                 self._more.clear()
                 continue

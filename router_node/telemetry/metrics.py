@@ -55,6 +55,7 @@ class Metrics:
         self._gauge("er_backlog_events", "Unsettled events of all subscriptions", self._backlog)
         self._gauge("er_in_flight", "Deliveries under way", lambda: sum(len(d.in_flight) for d in p.registry))
         self._gauge("er_stored_waits", "Events that publishers wait to have stored", lambda: p.outbox.waiting)
+        self._gauge("er_outbox_removals", "Rows of settled events still to be removed", lambda: p.outbox.removing)
         self._counter("er_events_fed", "Stored events fed to a log that had lost them", lambda: p.outbox.fed)
         self._counter("er_sweep_finds", "Partitions found to have more by a sweep", lambda: p.reader.found_by_sweep)
         self._pipeline = pipeline

@@ -80,10 +80,16 @@ async def test_a_primary_that_hangs_is_left_once_the_sentinels_name_another(
     old = own_redis_sentinels.primary
     async with commands.subscribed("news") as messages:
         old.pause()
+        listening = asyncio.ensure_future(anext(messages))
         assert await repeated(commands, [("GET", "k")], within_s=10) == [b"v"]
+
+        async def is_cut_off() -> bool:
+            await repeated(commands, [("PING",)], within_s=3)  # it is calls that look where the primary is
+            return listening.done()
+
+        await wait_for(is_cut_off, 5, "the listener is cut off from the old primary")
         with pytest.raises(RedisUnavailable):
-            async with asyncio.timeout(3):
-                await anext(messages)
+            await listening
     old.resume()
     await wait_for(lambda: own_redis_sentinels.primary is not old, 1, "the other one stays the primary")
     assert await repeated(commands, [("SET", "k", "w"), ("GET", "k")], within_s=3) == [b"OK", b"w"]
