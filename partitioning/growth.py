@@ -16,15 +16,12 @@ drives this but the state in Redis: whoever owns a partition does what is next, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from redis.exceptions import RedisError
-
-from partitioning.errors import RedisUnavailable
 from partitioning.keys import GROUP, Keys
-from partitioning.redis_commands import Command, Commands, Script
+from partitioning.redis_commands import Commands, Script, run_all
 from partitioning.slots import slot_table
 
 SEAL = Script.load("partitioning", "seal")
@@ -112,11 +109,11 @@ class Growth:
             )
             for p, token in tokens.items()
         ]
-        return {p for p, done in zip(tokens, await self._run(calls), strict=True) if done}
+        return {p for p, done in zip(tokens, await run_all(self._commands, calls), strict=True) if done}
 
     async def opened(self, partitions: Collection[int]) -> bool:
         """Tell whether all of these take appends."""
-        return all(await self._run([("HGET", self._keys.position(p), "open") for p in partitions]))
+        return all(await run_all(self._commands, [("HGET", self._keys.position(p), "open") for p in partitions]))
 
     async def pass_fence(self, partition: int, priority: int, token: str, to: int, fence: bytes) -> bool:
         """Let a stream pass its fence; False when the partition is not owned under that token any more."""
@@ -132,7 +129,8 @@ class Growth:
     async def passages(self, parents: Collection[int]) -> dict[int, Passage]:
         """Return how far each parent is."""
         ordered = sorted(parents)
-        found = await self._run(
+        found = await run_all(
+            self._commands,
             [
                 command
                 for p in ordered
@@ -141,7 +139,7 @@ class Growth:
                     ("HGETALL", self._keys.fences(p)),
                     ("SMEMBERS", self._keys.owed(p)),
                 )
-            ]
+            ],
         )
         return {
             p: Passage(
@@ -155,24 +153,18 @@ class Growth:
     async def clear(self, partition: int, token: str, owed: Collection[str]) -> None:
         """Let off the lanes whose queues hold nothing from before the fence any more."""
         labels = sorted(owed)
-        fence, *first = await self._run(
+        fence, *first = await run_all(
+            self._commands,
             [
                 ("HGET", self._keys.position(partition), "fence"),
                 *(("XRANGE", self._keys.queue(partition, label), "-", "+", "COUNT", 1) for label in labels),
-            ]
+            ],
         )
         at = _position(fence)
         paid = [label for label, head in zip(labels, first, strict=True) if not head or _position(head[0][1][1]) > at]
         if paid:
             keys = [self._keys.lease(partition), self._keys.owed(partition)]
             await self._commands.one(CLEAR_OWED.call(keys, token, *paid))
-
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        replies = await self._commands.run(commands)
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise RedisUnavailable(f"Redis refused a step of the growth: {reply}") from reply
-        return replies
 
 
 class Routes:

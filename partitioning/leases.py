@@ -6,15 +6,11 @@ the same atomic step, so a node that was paused beyond its lease and wakes up ca
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any
 
-from redis.exceptions import RedisError
-
-from partitioning.errors import RedisUnavailable
 from partitioning.keys import Keys
-from partitioning.redis_commands import Command, Commands, Script
+from partitioning.redis_commands import Commands, Script, run_all
 
 ACQUIRE = Script.load("partitioning", "acquire")
 RENEW = Script.load("partitioning", "renew")
@@ -36,40 +32,35 @@ class Leases:
 
     async def acquire(self, partitions: Collection[int]) -> dict[int, str]:
         """Return our tokens for those partitions whose lease was free, or held by this node before."""
-        answers = await self._run(
+        answers = await run_all(
+            self._commands,
             [
                 ACQUIRE.call([self._keys.lease(p), self._keys.epoch(p)], self._node_id, self._lease_ms)
                 for p in partitions
-            ]
+            ],
         )
         return {p: token.decode() for p, (taken, token) in zip(partitions, answers, strict=True) if taken}
 
     async def renew(self, tokens: Mapping[int, str]) -> set[int]:
         """Prolong, and return the partitions whose lease is no longer ours, or whose server is another one now."""
-        answers = await self._run(
-            [RENEW.call([self._keys.lease(p), self._keys.position(p)], t, self._lease_ms) for p, t in tokens.items()]
+        answers = await run_all(
+            self._commands,
+            [RENEW.call([self._keys.lease(p), self._keys.position(p)], t, self._lease_ms) for p, t in tokens.items()],
         )
         return {p for p, held in zip(tokens, answers, strict=True) if not held}
 
     async def release(self, tokens: Mapping[int, str]) -> None:
         """Give leases back, so that the next owner can start at once."""
-        await self._run([RELEASE.call([self._keys.lease(p)], token) for p, token in tokens.items()])
+        await run_all(self._commands, [RELEASE.call([self._keys.lease(p)], token) for p, token in tokens.items()])
 
     async def tokens(self, partitions: Collection[int]) -> dict[int, str]:
         """Return the token in force of each partition that somebody owns."""
-        answers = await self._run([("GET", self._keys.lease(p)) for p in partitions])
+        answers = await run_all(self._commands, [("GET", self._keys.lease(p)) for p in partitions])
         return {p: token.decode() for p, token in zip(partitions, answers, strict=True) if token}
 
     async def holders(self, partitions: Collection[int]) -> dict[int, str]:
         """Return the node that owns each partition that somebody owns."""
         return {p: holder_of(token) for p, token in (await self.tokens(partitions)).items()}
-
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        answers = await self._commands.run(commands)
-        for answer in answers:
-            if isinstance(answer, RedisError):
-                raise RedisUnavailable(f"Redis refused a lease: {answer}") from answer
-        return answers
 
 
 @lru_cache(maxsize=4096)

@@ -86,8 +86,8 @@ class Membership:
         call = HEARTBEAT.call([self._keys.nodes()], node, self.incarnation, self._ttl_ms, FORGET_MS, text)
         taken, told, *fields = await self._commands.one(call)
         if not taken:
-            raise NameTaken(f"a node named {node} lives already ({_text(told)}); give ER_NODE_ID another name")
-        pairs = dict(zip(map(_text, fields[::2]), map(_text, fields[1::2]), strict=True))
+            raise NameTaken(f"a node named {node} lives already ({told.decode()}); give ER_NODE_ID another name")
+        pairs = {name.decode(): value.decode() for name, value in zip(fields[::2], fields[1::2], strict=True)}
         return self._roster(int(told), pairs)
 
     def _roster(self, now_us: int, pairs: Mapping[str, str]) -> Roster:
@@ -103,7 +103,3 @@ class Membership:
             member = Member(name, incarnation, silent_ms, draining, details)
             (members if silent_ms <= self._ttl_ms else gone)[name] = member
         return Roster(now_us, members, gone)
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -21,8 +21,8 @@ from redis.exceptions import (
 )
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Script
-from partitioning.redis_pipeline import RedisPipeline, reply_of
+from partitioning.redis_commands import Command, Script, reply_of
+from partitioning.redis_pipeline import RedisPipeline
 from partitioning.redis_slots import Topology, slot_of
 from partitioning.redis_url import Address, ManyHosts, text_of
 

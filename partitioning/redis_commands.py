@@ -8,6 +8,10 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, NamedTuple, Protocol
 
+from redis.exceptions import RedisError
+
+from partitioning.errors import RedisUnavailable
+
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
@@ -53,3 +57,16 @@ class Commands(Protocol):
     async def close(self) -> None:
         """Close all connections."""
         ...
+
+
+async def run_all(commands: Commands, batch: Sequence[Command]) -> list[Any]:
+    """Run commands and return one reply each. Raises RedisUnavailable, also when one of the replies is an error."""
+    replies = await commands.run(batch)
+    return [reply_of(command, reply) for command, reply in zip(batch, replies, strict=True)]
+
+
+def reply_of(command: Command, reply: Any) -> Any:
+    """Return a reply that is no error. Raises RedisUnavailable for one that is."""
+    if isinstance(reply, RedisError):
+        raise RedisUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
+    return reply

@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Script
+from partitioning.redis_commands import Command, Script, reply_of
 from partitioning.redis_connection import Find, connection_options
 from partitioning.redis_url import Address
 
@@ -131,13 +131,6 @@ class RedisPipeline:
             if not whole:
                 await asyncio.shield(connection.disconnect(nowait=True))
             await pool.release(connection)
-
-
-def reply_of(command: Command, reply: Any) -> Any:
-    """Return a reply that is no error. Raises RedisUnavailable for one that is."""
-    if isinstance(reply, RedisError):
-        raise RedisUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
-    return reply
 
 
 def _peer(connection: AbstractConnection) -> Address | None:

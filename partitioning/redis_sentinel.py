@@ -13,9 +13,9 @@ from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, R
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Script
+from partitioning.redis_commands import Command, Script, reply_of
 from partitioning.redis_connection import connection_options
-from partitioning.redis_pipeline import RedisPipeline, reply_of
+from partitioning.redis_pipeline import RedisPipeline
 from partitioning.redis_url import Address, ManyHosts, text_of
 
 LOOK_EVERY_S = 1.0

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from redis.exceptions import RedisError
 
 from partitioning.errors import RedisUnavailable
 from partitioning.keys import Keys
-from partitioning.redis_commands import Command, Commands
+from partitioning.redis_commands import Command, Commands, run_all
 from stores.cursor import check_limit, not_a_cursor
 from stores.errors import StoreUnavailable
 from stores.ports import DeadLetter, DeadLetterPage
@@ -81,13 +80,9 @@ class RedisDeadLetters:
 
     async def _run(self, commands: Sequence[Command]) -> Sequence[Any]:
         try:
-            replies = await self._commands.run(commands)
+            return await run_all(self._commands, commands)
         except RedisUnavailable as error:
             raise StoreUnavailable(f"dead letters cannot be reached: {error}") from error
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise StoreUnavailable(f"Redis refused to work on dead letters: {reply}") from reply
-        return replies
 
 
 def _letter(partition: int, stream_id: str, fields: Sequence[bytes]) -> DeadLetter:

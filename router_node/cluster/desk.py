@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
-
-from redis.exceptions import RedisError
 
 from partitioning.errors import RedisUnavailable
 from partitioning.growth import Growth
 from partitioning.keys import Keys
 from partitioning.leases import Leases, epoch_of, holder_of
 from partitioning.membership import Member, Membership
-from partitioning.redis_commands import Command, Commands
+from partitioning.redis_commands import Commands, run_all
 from partitioning.slots import MAX_PARTITIONS
 from router_client.errors import Conflict, InvalidInput, NotFound, Unavailable
 from router_node.cluster.cluster import Cluster
@@ -36,17 +35,15 @@ class ClusterDesk:
 
     async def nodes(self) -> list[dict[str, Any]]:
         """See contract.ClusterDesk."""
-        try:
+        with _readable():
             roster = await self._membership.look()
-        except RedisUnavailable as error:
-            raise _unavailable(error) from error
         return [_node(member, "draining" if member.draining else "live") for member in _sorted(roster.members)] + [
             _node(member, "gone") for member in _sorted(roster.gone)
         ]
 
     async def drain(self, node: str, *, undo: bool) -> None:
         """See contract.ClusterDesk."""
-        try:
+        with _readable():
             roster = await self._membership.look()
             if node not in roster.members:
                 raise NotFound(f"no node {node} lives; GET /v1/nodes lists those that do", field="id")
@@ -56,22 +53,17 @@ class ClusterDesk:
                 await self._membership.ask_to_work(node)
             else:
                 await self._membership.ask_to_drain(node, roster.now_us)
-        except RedisUnavailable as error:
-            raise _unavailable(error) from error
         self._cluster.link.notify("members")
 
     async def partitions(self) -> list[dict[str, Any]]:
         """See contract.ClusterDesk."""
         partitions = range(self._cluster.pipeline.partitions)
-        try:
+        with _readable():
             roster = await self._membership.look()
             tokens = await self._leases.tokens(partitions)
-            lengths = await self._run([("XLEN", self._keys.ingest(p, level)) for p in partitions for level in LEVELS])
-        except RedisUnavailable as error:
-            raise _unavailable(error) from error
-        waiting = {p: dict(zip(LEVELS, lengths[p * 10 : p * 10 + 10], strict=True)) for p in partitions}
-        oldest = await self._oldest(waiting)
-        spilled = await self._spilled(partitions)
+            waiting = await self._waiting(partitions)
+            oldest = await self._oldest(waiting)
+            spilled = await self._spilled(partitions)
         placement = self._cluster.presence.placement
         return [
             {
@@ -89,13 +81,11 @@ class ClusterDesk:
 
     async def growth(self) -> dict[str, Any] | None:
         """See contract.ClusterDesk."""
-        try:
+        with _readable():
             plan = await self._growth.plan()
             if plan is None or not plan.target:
                 return None
             passages = await self._growth.passages(range(plan.partitions))
-        except RedisUnavailable as error:
-            raise _unavailable(error) from error
         return {
             "from": plan.partitions,
             "to": plan.target,
@@ -112,10 +102,8 @@ class ClusterDesk:
             raise InvalidInput(
                 f"more than the {present.partitions} there are, and at most {MAX_PARTITIONS}", field="to"
             )
-        try:
+        with _readable():
             agreed, before, target = await self._growth.begin(present.partitions, to)
-        except RedisUnavailable as error:
-            raise _unavailable(error) from error
         if not agreed:
             under_way = (
                 f"the growth from {before} to {target} is under way" if target else f"there are {before} already"
@@ -128,17 +116,22 @@ class ClusterDesk:
     async def rebalance(self) -> int:
         """See contract.ClusterDesk."""
         placement = self._cluster.presence.placement
-        try:
+        with _readable():
             owners = await self._leases.holders(range(self._cluster.pipeline.partitions))
-        except RedisUnavailable as error:
-            raise _unavailable(error) from error
         self._cluster.link.notify("members")
         return sum(owners.get(partition) != node for partition, node in placement.items())
+
+    async def _waiting(self, partitions: Sequence[int]) -> dict[int, dict[int, int]]:
+        streams = [self._keys.ingest(p, level) for p in partitions for level in LEVELS]
+        lengths = iter(await run_all(self._commands, [("XLEN", stream) for stream in streams]))
+        return {p: {level: next(lengths) for level in LEVELS} for p in partitions}
 
     async def _oldest(self, waiting: Mapping[int, Mapping[int, int]]) -> dict[int, int]:
         """Return when the oldest unsettled event of each partition that has one was accepted, µs since 1970."""
         places = [(p, level) for p, levels in waiting.items() for level, count in levels.items() if count]
-        found = await self._run([("XRANGE", self._keys.ingest(*place), "-", "+", "COUNT", 1) for place in places])
+        found = await run_all(
+            self._commands, [("XRANGE", self._keys.ingest(*place), "-", "+", "COUNT", 1) for place in places]
+        )
         oldest: dict[int, int] = {}
         for (partition, _), entries in zip(places, found, strict=True):
             at = _accepted_at(entries)
@@ -147,23 +140,13 @@ class ClusterDesk:
         return oldest
 
     async def _spilled(self, partitions: Sequence[int]) -> dict[int, int]:
-        labels = await self._run([("SMEMBERS", self._keys.lanes(p)) for p in partitions])
+        labels = await run_all(self._commands, [("SMEMBERS", self._keys.lanes(p)) for p in partitions])
         queues = [(p, label.decode()) for p, found in zip(partitions, labels, strict=True) for label in found]
-        lengths = await self._run([("XLEN", self._keys.queue(p, label)) for p, label in queues])
+        lengths = await run_all(self._commands, [("XLEN", self._keys.queue(p, label)) for p, label in queues])
         spilled = dict.fromkeys(partitions, 0)
         for (partition, _), length in zip(queues, lengths, strict=True):
             spilled[partition] += length
         return spilled
-
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        try:
-            replies = await self._commands.run(commands)
-        except RedisUnavailable as error:
-            raise _unavailable(error) from error
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise Unavailable(f"Redis refuses to tell: {reply}") from reply
-        return replies
 
 
 def _node(member: Member, state: str) -> dict[str, Any]:
@@ -197,5 +180,9 @@ def _moment_ms(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _unavailable(error: RedisUnavailable) -> Unavailable:
-    return Unavailable(f"the state of the cluster cannot be read: {error}")
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except RedisUnavailable as error:
+        raise Unavailable(f"the state of the cluster cannot be read: {error}") from error

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Argument, Command, Commands, Script
+from partitioning.redis_commands import Argument, Command, Commands, Script, run_all
 from router_node.log.port import LogUnavailable
 
 __all__ = ["Argument", "Command", "RedisCalls", "Script"]
@@ -27,9 +25,16 @@ class RedisCalls:
         except RedisUnavailable as error:
             raise LogUnavailable(str(error)) from error
 
+    async def all(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands and return one reply each. Raises LogUnavailable, also when one of the replies is an error."""
+        try:
+            return await run_all(self._commands, commands)
+        except RedisUnavailable as error:
+            raise LogUnavailable(str(error)) from error
+
     async def one(self, command: Command) -> Any:
         """Run one command and return its reply. Raises LogUnavailable, also when the reply is an error."""
-        reply = (await self.run([command]))[0]
-        if isinstance(reply, RedisError):
-            raise LogUnavailable(f"Redis refused {command[0]!r}: {reply}") from reply
-        return reply
+        try:
+            return await self._commands.one(command)
+        except RedisUnavailable as error:
+            raise LogUnavailable(str(error)) from error

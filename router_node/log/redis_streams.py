@@ -192,13 +192,8 @@ class RedisStreams:
 
     async def unsettled(self, partitions: Sequence[int]) -> dict[int, int]:
         """See IngestLog."""
-        replies = await self._pipeline.run([("HMGET", self._keys.position(p), "seq", "settled") for p in partitions])
-        unsettled: dict[int, int] = {}
-        for partition, reply in zip(partitions, replies, strict=True):
-            if isinstance(reply, RedisError):
-                raise LogUnavailable(f"Redis refused to tell what is unsettled: {reply}") from reply
-            unsettled[partition] = int(reply[0] or 0) - int(reply[1] or 0)
-        return unsettled
+        replies = await self._pipeline.all([("HMGET", self._keys.position(p), "seq", "settled") for p in partitions])
+        return {p: int(seq or 0) - int(settled or 0) for p, (seq, settled) in zip(partitions, replies, strict=True)}
 
     async def now_us(self) -> int:
         """See IngestLog."""
