@@ -118,17 +118,16 @@ class Pipeline:
         self._all_discarded = asyncio.Event()
         self._all_discarded.set()
 
-    async def own(self, partition: int, barred: Collection[str] = ()) -> None:
+    async def own(self, partition: int, barred: Collection[LaneKey] = ()) -> None:
         """Take up a partition whose lease is ours: what earlier owners spilled first, then what they left pending.
 
-        ``barred`` are labels of lanes that may only queue for now.
+        ``barred`` lanes may only queue for now.
         """
         state = await self._lanes.load(partition)
         self.persister.resume(partition, state)
-        for label in barred:
-            subscription, _, priority = label.rpartition(":")
-            if subscription in self.registry:
-                self.registry.get(subscription).window.bar(partition, [int(priority)])
+        for lane in barred:
+            if lane.subscription in self.registry:
+                self.registry.get(lane.subscription).window.bar(partition, lane.priority)
         self.registry.resume(partition, state)
         self._abandon(lane for lane in state.queued if not self._is_known(lane.subscription))
         self.reader.own(partition)
@@ -171,6 +170,8 @@ class Pipeline:
 
     def share(self, nodes: int) -> None:
         """Learn how many nodes deliver: what is bounded for a subscription is shared among them."""
+        if self._sharers == max(1, nodes):
+            return
         self._sharers = max(1, nodes)
         for dispatch in self.registry:
             dispatch.sharers = self._sharers

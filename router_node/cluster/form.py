@@ -41,13 +41,13 @@ def form_cluster(
     growing: Growing,
 ) -> Cluster:
     """Join the parts of one node's life in the cluster."""
-    started_at_ms = clock.log_us() // 1000
+    started_at_ms, our_version = clock.log_us() // 1000, version("event-router")
     rates = _Rate(pipeline)
 
     def details() -> dict[str, Any]:
         return {
             "address": settings.listen,
-            "version": version("event-router"),
+            "version": our_version,
             "started_at_ms": started_at_ms,
             "draining": presence.stopping,
             "partitions": len(ownership.owned),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
 from partitioning.errors import RedisUnavailable
 from partitioning.growth import Growth, Passage, Plan, Routes
 from partitioning.slots import slot_table
-from router_node.log.port import Entry, Moved, NewRecord
+from router_node.log.port import Entry, LaneKey, Moved, NewRecord
 from router_node.pipeline import Pipeline
 
 TICK_S = 0.05
@@ -106,8 +106,8 @@ class Growing:
             passages = await self._growth.passages(parents)
             if not all(each.is_past(self._born_at(partition)) for each in passages.values()):
                 return False
-            barred = _owed(passages)
-        await pipeline.own(partition, barred)
+            barred = _owed(passages.values())
+        await pipeline.own(partition, [LaneKey.of(partition, label) for label in barred])
         if barred:
             self._barred[partition] = barred
         if self.plan.steps:
@@ -137,16 +137,19 @@ class Growing:
 
     async def step(self) -> None:
         """Take the steps that are due now. Raises RedisUnavailable."""
-        if self.plan.target:
+        plan = self.plan
+        if plan.target:
             await self._seal()
         if self._fences:
             await self._pass_fences()
-        for partition in list(self._owing):
-            await self._collect(partition)
-        for partition in list(self._barred):
-            await self._unbar(partition)
-        if self.plan.target:
-            await self._finish()
+        parents = set(range(plan.partitions)) if plan.target else set()
+        passages = await self._growth.passages(parents.union(self._owing, *map(plan.parents, self._barred)))
+        for partition in self._owing & passages.keys():
+            await self._collect(partition, passages[partition])
+        for partition in [each for each in self._barred if plan.parents(each) <= passages.keys()]:
+            self._unbar(partition, _owed(passages[parent] for parent in plan.parents(partition)))
+        if plan.target and all(passages[parent].is_past(plan.target) for parent in parents):
+            await self._finish(plan.target)
         if self.plan.target or self._fences or self._owing or self._barred:
             self._due.set()
 
@@ -184,37 +187,30 @@ class Growing:
                 self._notify()
             self._fences.pop((partition, priority), None)
 
-    async def _collect(self, partition: int) -> None:
+    async def _collect(self, partition: int, passage: Passage) -> None:
         """See which lanes of a parent have settled what they owed."""
         token = self._tokens.get(partition)
-        passage = (await self._growth.passages([partition]))[partition] if token else None
-        if token is None or passage is None:
+        if token is None:
             self._owing.discard(partition)
         elif passage.owed:
             await self._growth.clear(partition, token, passage.owed)
         elif not self.plan.target or passage.is_past(self.plan.target):
             self._owing.discard(partition)
 
-    async def _unbar(self, partition: int) -> None:
+    def _unbar(self, partition: int, owed: frozenset[str]) -> None:
         """Let lanes of a child go on whose parents have settled what came before."""
-        owed = _owed(await self._growth.passages(self.plan.parents(partition)))
-        before = self._barred.get(partition, frozenset())
+        before = self._barred.pop(partition)
         for label in before - owed:
-            subscription, _, priority = label.rpartition(":")
-            if self._pipeline is not None and subscription in self._pipeline.registry:
-                self._pipeline.registry.get(subscription).window.unbar(partition, int(priority))
+            lane = LaneKey.of(partition, label)
+            if self._pipeline is not None and lane.subscription in self._pipeline.registry:
+                self._pipeline.registry.get(lane.subscription).window.unbar(partition, lane.priority)
         if before & owed:
             self._barred[partition] = before & owed
-        else:
-            self._barred.pop(partition, None)
 
-    async def _finish(self) -> None:
-        to = self.plan.target
-        passages = await self._growth.passages(range(self.plan.partitions))
-        if all(each.is_past(to) for each in passages.values()):
-            await self._growth.finish(to)
-            await self.look()
-            self._notify()
+    async def _finish(self, to: int) -> None:
+        await self._growth.finish(to)
+        await self.look()
+        self._notify()
 
     def _born_at(self, partition: int) -> int:
         return next(after for before, after in self.plan.steps if before <= partition < after)
@@ -224,5 +220,5 @@ class Growing:
             self._pipeline.bell.ring(partition, priority)
 
 
-def _owed(passages: Mapping[int, Passage]) -> frozenset[str]:
-    return frozenset(label for passage in passages.values() for label in passage.owed)
+def _owed(passages: Iterable[Passage]) -> frozenset[str]:
+    return frozenset(label for passage in passages for label in passage.owed)

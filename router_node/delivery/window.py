@@ -79,9 +79,9 @@ class Window:
         mark = self._high_water.get(lane.key) if self._high_water else None
         return mark is not None and position <= mark
 
-    def bar(self, partition: int, priorities: Collection[int]) -> None:
-        """Deliver nothing of these lanes, only queue it, until :meth:`unbar`: what precedes it is elsewhere still."""
-        self._barred.update((partition, priority) for priority in priorities)
+    def bar(self, partition: int, priority: int) -> None:
+        """Deliver nothing of this lane, only queue it, until :meth:`unbar`: what precedes it is elsewhere still."""
+        self._barred.add((partition, priority))
 
     def unbar(self, partition: int, priority: int) -> None:
         """Deliver what a barred lane has queued meanwhile."""
@@ -93,18 +93,6 @@ class Window:
     def is_barred(self, lane: Lane) -> bool:
         """Tell whether a lane may only queue now."""
         return bool(self._barred) and (lane.key.partition, lane.key.priority) in self._barred
-
-    def spill_lane(self, partition: int, priority: int) -> None:
-        """Send what a live lane holds to its queue, so that its stream may be left behind."""
-        lane = self._lanes.get((partition, priority))
-        if lane is not None and not lane.spilling and lane.items:
-            self.begin_spill(lane)
-
-    def spill_from(self, partitions: Collection[int]) -> None:
-        """Send what live lanes of these partitions hold to their queues."""
-        for (partition, priority), lane in self._lanes.items():
-            if partition in partitions and lane.items:
-                self.spill_lane(partition, priority)
 
     @property
     def full(self) -> bool:
@@ -181,8 +169,23 @@ class Window:
     def spill_all(self) -> None:
         """Send everything that is only in memory to the queues."""
         for lane in self._lanes.values():
-            if not lane.spilling and lane.items:
-                self.begin_spill(lane)
+            self._spill_live(lane)
+
+    def spill_from(self, partitions: Collection[int]) -> None:
+        """Send what live lanes of these partitions hold to their queues."""
+        for lane in self._lanes.values():
+            if lane.key.partition in partitions:
+                self._spill_live(lane)
+
+    def spill_lane(self, partition: int, priority: int) -> None:
+        """Send what a live lane holds to its queue, so that its stream may be left behind."""
+        lane = self._lanes.get((partition, priority))
+        if lane is not None:
+            self._spill_live(lane)
+
+    def _spill_live(self, lane: Lane) -> None:
+        if not lane.spilling and lane.items:
+            self.begin_spill(lane)
 
     def tick(self, now: float, *, absent: bool) -> None:
         """Spill what lingers in live lanes, forget what nobody takes, drop lanes with nothing in them."""

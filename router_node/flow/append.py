@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 from router_client.errors import EventRouterError, Overloaded, Unavailable
 from router_node.log.port import Answer, Closed, Moved, NewRecord
@@ -98,20 +99,21 @@ class Appender:
 
         That is done before anything newer is appended, so that the order holds.
         """
-        answers = await self._append(records)
-        placed = list(zip(records, answers, strict=True))
+        placed: list[tuple[NewRecord, Answer]] = list(zip(records, await self._append(records), strict=True))
+        again = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, Moved | Closed)]
         pause, waited = FIRST_PAUSE_S, 0.0
-        while waited < OPENED_WITHIN_S:
-            again = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, Moved | Closed)]
-            if not again:
-                break
+        while again and waited < OPENED_WITHIN_S:
             if any(isinstance(placed[index][1], Closed) for index in again):
                 await asyncio.sleep(pause)
                 pause, waited = min(pause * 2, LONGEST_PAUSE_S), waited + pause
             parts = [self._placed_anew(*placed[index]) for index in again]
             for index, record, answer in zip(again, parts, await self._append(parts), strict=True):
                 placed[index] = (record, answer)
-        return [(record, _final(answer)) for record, answer in placed]
+            again = [index for index in again if isinstance(placed[index][1], Moved | Closed)]
+        for index in again:
+            record, answer = placed[index]
+            placed[index] = (record, _given_up(answer))
+        return cast(Appended, placed)
 
     def _placed_anew(self, record: NewRecord, answer: Answer) -> NewRecord:
         return self._relocate(record, answer) if isinstance(answer, Moved) else record
@@ -145,7 +147,7 @@ class Appender:
             self._appended(partition, priority)
 
 
-def _final(answer: Answer) -> bool | EventRouterError:
+def _given_up(answer: Answer) -> Answer:
     if isinstance(answer, Moved):
         return Unavailable("the partitions are being moved faster than this node can follow; publish again")
     if isinstance(answer, Closed):

@@ -103,8 +103,8 @@ class OutboxKeeper:
             return False
         if not begun.unfed:
             return True
-        fed, last = 0, None
-        while page := await self._page(partition, begun.generation, last):
+        fed, last, slots = 0, None, self._slots_of(partition)
+        while page := await self._page(slots, begun.generation, last):
             answer = await self._generations.feed(partition, [(owed.event.priority, _spill(owed)) for owed in page])
             if isinstance(answer, LostPartition):
                 return False
@@ -131,9 +131,9 @@ class OutboxKeeper:
                 for _ in range(min(len(keys), len(self._settled))):
                     self._settled.popleft()
 
-    async def _page(self, partition: int, generation: int, after: Owed | None) -> list[Owed]:
+    async def _page(self, slots: Collection[int], generation: int, after: Owed | None) -> list[Owed]:
         try:
-            return await self._outbox.load(self._slots_of(partition), generation, FED_AT_ONCE, after)
+            return await self._outbox.load(slots, generation, FED_AT_ONCE, after)
         except StoreError as error:
             raise Unavailable(f"the store cannot tell what the log has lost: {error}") from error
 

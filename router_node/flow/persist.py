@@ -156,7 +156,8 @@ class Persister:
             part = parts.pop()
             try:
                 async with asyncio.timeout(PATIENCE_S):
-                    await self._write([(held.event, held.position, bool(held.entry.kept)) for held in part])
+                    owed = [_owed(held.position, held.event) for held in part if held.entry.kept]
+                    await self._write([held.event for held in part], owed)
             except StoreRejected as error:
                 if len(part) > 1:
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
@@ -171,15 +172,12 @@ class Persister:
                     self._release(held.entry)
         return []
 
-    async def _write(self, part: Sequence[tuple[StoredEvent, Position, bool]]) -> None:
-        events = [event for event, _, _ in part]
-        kept = [(event, position) for event, position, is_kept in part if is_kept]
-        if not kept:
+    async def _write(self, events: Sequence[StoredEvent], owed: Sequence[Owed]) -> None:
+        if not owed:
             await self._store.save(events)
             return
-        owed = [Owed(slot_of(event.correlation_id), *position, event) for event, position in kept]
         await self._outbox.save(events, owed)
-        self._kept([event.id for event, _ in kept])
+        self._kept([each.event.id for each in owed])
 
     def _refused(self, held: Held, error: str) -> None:
         log.error("the store refuses an event; it goes to the dead letters", id=held.event.id, error=error)
@@ -289,7 +287,9 @@ class Persister:
             part = parts.pop()
             events = [_stored(s.accepted_at_us, orjson.loads(s.body), s.body) for s in part]
             try:
-                await self._write([(event, s.position, s.kept != "") for event, s in zip(events, part, strict=True)])
+                await self._write(
+                    events, [_owed(s.position, event) for event, s in zip(events, part, strict=True) if s.kept]
+                )
             except StoreRejected as error:
                 if len(part) > 1:
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
@@ -297,6 +297,10 @@ class Persister:
                     log.error("the store refuses an event that was spilled", id=events[0].id, error=str(error))
                     dead.append(self._letter(key, part[0].position, events[0], str(error)))
         return dead
+
+
+def _owed(position: Position, event: StoredEvent) -> Owed:
+    return Owed(slot_of(event.correlation_id), *position, event)
 
 
 def _spill(held: Held) -> Spill:

@@ -109,6 +109,12 @@ class LaneKey(NamedTuple):
     subscription: str
     priority: int
 
+    @classmethod
+    def of(cls, partition: int, label: str) -> LaneKey:
+        """Return the lane of a partition that has this :attr:`label`."""
+        subscription, _, priority = label.rpartition(":")
+        return cls(partition, subscription, int(priority))
+
     @property
     def label(self) -> str:
         """The lane's name inside its partition: ``<subscription>:<priority>``."""

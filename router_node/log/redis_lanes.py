@@ -49,8 +49,8 @@ class RedisLanes:
         state = PartitionState()
         for label, mark in _pairs(marks):
             generation, sequence = mark.split()
-            state.high_water[_lane(partition, label)] = Position(int(generation), int(sequence))
-        lanes = [_lane(partition, label) for label in labels]
+            state.high_water[LaneKey.of(partition, label.decode())] = Position(int(generation), int(sequence))
+        lanes = [LaneKey.of(partition, label.decode()) for label in labels]
         replies = await self._pipeline.run(
             [
                 command
@@ -148,11 +148,6 @@ def _header(letter: DeadLetter) -> bytes:
             "event_type": letter.event_type,
         }
     )
-
-
-def _lane(partition: int, label: bytes) -> LaneKey:
-    subscription, _, priority = label.decode().rpartition(":")
-    return LaneKey(partition, subscription, int(priority))
 
 
 def _spilled(queue_id: bytes, fields: Sequence[bytes]) -> Spilled:
