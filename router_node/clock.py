@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -48,3 +49,8 @@ class SystemClock:
     def random(self) -> float:
         """See Clock."""
         return random.random()  # noqa: S311 - jitter needs no secrecy
+
+
+def moment_text(time_ms: int) -> str:
+    """Return milliseconds since 1970 as RFC 3339 text in UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
 from router_client.errors import Conflict, NotFound
+from router_node.clock import moment_text
 from router_node.config import Settings
 from router_node.log.port import IngestLog
 from router_node.pipeline import Pipeline
-
-RATE_S = 1.0
+from router_node.telemetry.rate import Rate
 
 
 class EmbeddedCluster:
@@ -33,7 +32,7 @@ class EmbeddedCluster:
         self._ingest = ingest
         self._settings = settings
         self._epoch = epoch
-        self._started_at = datetime.now(UTC)
+        self._started_at_ms = time.time_ns() // 1_000_000
         self._accepted = Rate(monotonic)
 
     async def nodes(self) -> list[dict[str, Any]]:
@@ -43,7 +42,7 @@ class EmbeddedCluster:
                 "node": self._settings.node_id,
                 "address": self._settings.listen,
                 "version": version("event-router"),
-                "started_at": _text(self._started_at),
+                "started_at": moment_text(self._started_at_ms),
                 "seen_s": 0.0,
                 "state": "live",
                 "partitions": sum(self._epoch(each) > 0 for each in range(self._pipeline.partitions)),
@@ -99,33 +98,10 @@ class EmbeddedCluster:
         return spilled
 
 
-class Rate:
-    """How fast a counter grows, a second: over the time since it was last asked for, if that was ``RATE_S`` or more."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._looked_at = monotonic()
-        self._total = 0
-        self._rate = 0.0
-
-    def at(self, total: int) -> float:
-        """Return the rate, now that the counter stands at ``total``."""
-        elapsed = self._monotonic() - self._looked_at
-        if elapsed >= RATE_S:
-            self._rate = (total - self._total) / elapsed
-            self._looked_at += elapsed
-            self._total = total
-        return self._rate
-
-
 def _alone() -> Conflict:
     return Conflict("an embedded node has no cluster; `event-router serve` makes one")
 
 
 def _since(epoch: int) -> str | None:
     # An epoch begins as the log's time in milliseconds.
-    return _text(datetime.fromtimestamp(epoch / 1000, UTC)) if epoch else None
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment_text(epoch) if epoch else None

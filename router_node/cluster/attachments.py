@@ -143,7 +143,6 @@ class Attachments:
         spec = self.registry.get(name).spec
         attached = ClusterAttachment(self, next(self._numbers), spec, consumer)
         self._all[attached.number] = attached
-        attached.apply(attached.pool.nodes([self.node_id]))
         attached.pool.nodes([self.node_id, *self.peers])
         grants = {grant.node: grant.credit for grant in attached.pool.add(credit)}
         for node in self.peers:

@@ -72,11 +72,6 @@ class Cluster:
         link.hearing = Hearing(self._hear, self.attachments.tell, self._notice)
 
     @property
-    def ready(self) -> bool:
-        """This node has its partitions and its subscriptions, and is not on its way out."""
-        return self.ownership.complete and self.sync.current and not self.draining and not self.presence.cut_off
-
-    @property
     def draining(self) -> bool:
         """This node gives its partitions up, for good or until an operator says otherwise."""
         me = self.presence.roster.members.get(self.node_id)
@@ -116,7 +111,7 @@ class Cluster:
     async def leave(self) -> None:
         """Hand everything over, so that the other nodes go on at once. Clients may stay a little longer."""
         await self.presence.leave(self._work)
-        await self.link.flushed()
+        await self.link.flush()
 
     async def _join(self) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from partitioning.errors import RedisUnavailable
@@ -15,6 +14,7 @@ from partitioning.membership import Member, Membership
 from partitioning.redis_commands import Commands, run_all
 from partitioning.slots import MAX_PARTITIONS
 from router_client.errors import Conflict, InvalidInput, NotFound, Unavailable
+from router_node.clock import moment_text
 from router_node.cluster.cluster import Cluster
 
 LEVELS = range(9, -1, -1)
@@ -71,7 +71,7 @@ class ClusterDesk:
                 "owner": holder_of(tokens[p]) if p in tokens else None,
                 "placed": placement.get(p),
                 "epoch": epoch_of(tokens[p]) if p in tokens else 0,
-                "since": _moment_ms(epoch_of(tokens[p])) if p in tokens else None,
+                "since": moment_text(epoch_of(tokens[p])) if p in tokens else None,
                 "backlog": {str(level): count for level, count in waiting[p].items()},
                 "spilled": spilled[p],
                 "lag_s": max(0.0, (roster.now_us - oldest[p]) / 1e6) if p in oldest else 0.0,
@@ -155,7 +155,7 @@ def _node(member: Member, state: str) -> dict[str, Any]:
         "node": member.node,
         "address": told.get("address"),
         "version": told.get("version"),
-        "started_at": _moment_ms(int(told.get("started_at_ms", 0))),
+        "started_at": moment_text(int(told.get("started_at_ms", 0))),
         "seen_s": member.silent_ms / 1000,
         "state": state,
         "partitions": told.get("partitions", 0) if state != "gone" else 0,
@@ -174,10 +174,6 @@ def _accepted_at(entries: Any) -> int | None:
         return int(entries[0][1][1].split()[2])
     except (IndexError, ValueError, TypeError):  # settled meanwhile, or not written by a node
         return None
-
-
-def _moment_ms(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @contextmanager

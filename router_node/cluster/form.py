@@ -23,8 +23,10 @@ from router_node.cluster.subscription_sync import SubscriptionSync
 from router_node.config import Settings
 from router_node.operations import Operations
 from router_node.pipeline import Pipeline
+from router_node.telemetry.rate import Rate
 
 GRACE_S = 1.0
+LOAD_OVER_S = 0.2
 
 
 def form_cluster(
@@ -42,7 +44,7 @@ def form_cluster(
 ) -> Cluster:
     """Join the parts of one node's life in the cluster."""
     started_at_ms, our_version = clock.log_us() // 1000, version("event-router")
-    rates = _Rate(pipeline)
+    routed = Rate(time.monotonic, over_s=LOAD_OVER_S)
 
     def details() -> dict[str, Any]:
         return {
@@ -53,7 +55,7 @@ def form_cluster(
             "partitions": len(ownership.owned),
             "consumers": len(cluster.attachments),
             "unsettled": pipeline.settler.unsettled_events,
-            "load": rates.per_s(),
+            "load": round(routed.at(pipeline.router.routed), 1),
             "subscriptions": sync.applied,
         }
 
@@ -138,18 +140,3 @@ class OtherNodes:
 
     async def _replay_here(self, letter_ids: Any) -> int:
         return await self._operations.replay_here(letter_ids)
-
-
-class _Rate:
-    """Events routed per second, between two looks."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._at, self._routed, self._last = time.monotonic(), 0, 0.0
-
-    def per_s(self) -> float:
-        now, routed = time.monotonic(), self._pipeline.router.routed
-        if now - self._at >= 0.2:
-            self._last = round((routed - self._routed) / (now - self._at), 1)
-            self._at, self._routed = now, routed
-        return self._last

@@ -72,7 +72,6 @@ class Guests:
         self._registry = registry
         self._by_peer: dict[str, dict[int, Guest]] = defaultdict(dict)
         self._puzzling: set[str] = set()
-        self.unknown_settlements = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._by_peer.values()))
@@ -133,7 +132,7 @@ class Guests:
     def _settle(self, peer: str, frame: frames.Settle) -> None:
         guest = self._by_peer[peer].get(frame.consumer)
         if guest is not None:
-            self.unknown_settlements += len(guest.holder.settle(settlement_of(frame)))
+            guest.holder.settle(settlement_of(frame))
             for delivery_id in frame.ack:
                 guest.sent.pop(delivery_id, None)
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -30,18 +31,13 @@ SILENCE_S = 5.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Hearing:
     """Who hears what the link brings. Called on the event loop; must return at once."""
 
-    def __init__(
-        self,
-        frame: Callable[[str, Frame], None],
-        gap: Callable[[str], None],
-        notice: Callable[[str, str, Any], None],
-    ) -> None:
-        self.frame = frame
-        self.gap = gap
-        self.notice = notice
+    frame: Callable[[str, Frame], None]
+    gap: Callable[[str], None]
+    notice: Callable[[str, str, Any], None]
 
 
 class _Peer:
@@ -141,17 +137,14 @@ class PeerLink:
             tasks.create_task(self._speak(), name="peer link out")
             tasks.create_task(self._listen(), name="peer link in")
 
-    async def flushed(self) -> None:
-        """Say what waits now; for the last words of a node."""
-        await self._flush()
-
     async def _speak(self) -> None:
         while True:
             await self._more.wait()
             self._more.clear()
-            await self._flush()
+            await self.flush()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Say what waits now."""
         commands: list[Command] = []
         for name, peer in self._peers.items():
             frames, peer.waiting, peer.waiting_bytes = peer.waiting, [], 0

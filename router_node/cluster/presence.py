@@ -55,7 +55,7 @@ class Presence:
         self.roster = Roster()
         self.placement: dict[int, str] = {}
         self.stopping = False
-        self.rounds = self.failed_rounds = 0
+        self.failed_rounds = 0
 
     @property
     def silent_s(self) -> float:
@@ -128,7 +128,6 @@ class Presence:
             self._handing_over.add(task)
             task.add_done_callback(self._handing_over.discard)
         await self._ownership.take(work)
-        self.rounds += 1
 
     def follow(self) -> None:
         """Work out the placement anew from what is known."""

@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from router_node.embedded_cluster import RATE_S, Rate
 from router_node.node import embedded
+from router_node.telemetry.rate import RATE_S, Rate
 from tests.edges.served import Served, served
 from tests.edges.small_cluster import SmallCluster
 from tests.edges.test_http_subscriptions import LATE, Http, call, publish
