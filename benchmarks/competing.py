@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import time
 
-from benchmarks.flights import first_events
+from benchmarks.event_router import CREDIT, SUBSCRIPTION, produce
 from benchmarks.role import say, told
 from router_client.client import EventRouterClient
-from router_client.errors import EventRouterError
-
-SUBSCRIPTION, BATCH, CREDIT = "bench", 100, 1000
-
-
-async def produce(url: str, skip: int, count: int) -> None:
-    """Publish ``count`` events, all but the first ``skip``, and wait for every answer."""
-    events = first_events(skip + count)[skip:]
-    async with EventRouterClient(url) as client:
-        say(ready=True)
-        await told()
-        began = time.monotonic()
-        async for outcome in client.publish_stream(events, batch=BATCH):
-            if isinstance(outcome, EventRouterError):
-                raise outcome
-        say(began=began, ended=time.monotonic())
-        await told()
 
 
 async def consume(url: str) -> None:
@@ -59,7 +41,7 @@ async def main() -> None:
     parser.add_argument("--count", type=int, default=0)
     chosen = parser.parse_args()
     if chosen.part == "produce":
-        await produce(chosen.url, chosen.skip, chosen.count)
+        await produce(chosen.url, chosen.count, skip=chosen.skip)
     else:
         await consume(chosen.url)
 

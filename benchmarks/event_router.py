@@ -14,9 +14,9 @@ from router_client.errors import EventRouterError
 SUBSCRIPTION, BATCH, CREDIT = "bench", 100, 1000
 
 
-async def produce(url: str, count: int) -> None:
-    """Publish ``count`` events and wait for every answer."""
-    events = first_events(count)
+async def produce(url: str, count: int, *, skip: int = 0) -> None:
+    """Publish ``count`` events, all but the first ``skip``, and wait for every answer."""
+    events = first_events(skip + count)[skip:]
     async with EventRouterClient(url) as client:
         say(ready=True)
         await told()

@@ -41,20 +41,12 @@ LETTER = DeadLetter(
 )
 SPILL = Spill(Position(7, 1), 1, b"x")
 GUARD = b"if redis.call('GET', KEYS[1]) ~= ARGV[1] then"
-SCRIPTS = {
-    (redis_streams, "READ"): redis_streams.READ,
-    (redis_streams, "SETTLE"): redis_streams.SETTLE,
-    (redis_streams, "BEGIN"): redis_streams.BEGIN,
-    (redis_streams, "FEED"): redis_streams.FEED,
-    (redis_streams, "OPEN"): redis_streams.OPEN,
-    (redis_lanes, "STEP"): redis_lanes.STEP,
-    (redis_lanes, "DISCARD"): redis_lanes.DISCARD,
-    (growth, "SEAL"): growth.SEAL,
-    (growth, "PASS_FENCE"): growth.PASS_FENCE,
-    (growth, "CLEAR_OWED"): growth.CLEAR_OWED,
-    (leases, "RENEW"): leases.RENEW,
-    (leases, "RELEASE"): leases.RELEASE,
-}
+FENCED = [
+    *((redis_streams, name) for name in ("READ", "SETTLE", "BEGIN", "FEED", "OPEN")),
+    *((redis_lanes, name) for name in ("STEP", "DISCARD")),
+    *((growth, name) for name in ("SEAL", "PASS_FENCE", "CLEAR_OWED")),
+    *((leases, name) for name in ("RENEW", "RELEASE")),
+]
 
 
 @dataclass
@@ -80,7 +72,7 @@ class Stale:
 @asynccontextmanager
 async def stale_owner(redis_url: str, *, moved_server: bool) -> AsyncIterator[Stale]:
     unfenced = [redis_streams.APPEND, leases.ACQUIRE]
-    commands = connect(redis_url, [*unfenced, *(getattr(module, name) for module, name in SCRIPTS)])
+    commands = connect(redis_url, [*unfenced, *(getattr(module, name) for module, name in FENCED)])
     async with Redis.from_url(redis_url) as redis:
         await redis.flushall()
         node = Leases(commands, KEYS, "paused", 20_000)
@@ -110,7 +102,8 @@ async def stale_owner(redis_url: str, *, moved_server: bool) -> AsyncIterator[St
 def unguarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Take the comparison with the lease out of every script that is fenced."""
     with monkeypatch.context() as patch:
-        for (module, name), script in SCRIPTS.items():
+        for module, name in FENCED:
+            script: Script = getattr(module, name)
             assert script.source.count(GUARD) == 1
             source = script.source.replace(GUARD, b"if false then")
             patch.setattr(module, name, Script(source, sha1(source).hexdigest()))

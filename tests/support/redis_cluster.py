@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from itertools import combinations
 from typing import Any, Self
 
@@ -12,16 +9,15 @@ from redis import Redis
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from tests.support.child_process import ProcessFailed
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.server_group import ServerGroup
 
 SLOTS = 16_384
 _PRIMARIES = 3
-_WITHIN_S = 20.0
 
 
-class RedisClusterServers:
+class RedisClusterServers(ServerGroup):
     """Six servers of one Cluster.
 
     >>> with RedisClusterServers() as redis:
@@ -138,23 +134,6 @@ class RedisClusterServers:
         for server in self._living():
             self.command(server, "SCRIPT FLUSH")
 
-    def remove(self) -> None:
-        """Stop everything and delete its folders."""
-        for server in self.servers:
-            server.process.kill()
-            server.remove()
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            with suppress(RuntimeError):
-                self.remove()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
     def _living(self) -> list[RedisServer]:
         return [server for server in self.servers if server.port not in self._dead]
 
@@ -177,10 +156,3 @@ class RedisClusterServers:
         whole = sum(shard[1] - shard[0] + 1 for shard in shards) == SLOTS
         held = all(shard[2][1] not in self._dead and len(shard) - 2 >= members for shard in shards)
         return b"cluster_state:ok" in state and whole and held
-
-    def _until(self, ready: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _WITHIN_S
-        while not ready():
-            if time.monotonic() > deadline:
-                raise ProcessFailed(f"did not come true within {_WITHIN_S:g} s: {what}")
-            time.sleep(0.02)

@@ -5,24 +5,21 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.support.child_process import ChildProcess, ProcessFailed, clean_environment
+from tests.support.child_process import ChildProcess, clean_environment
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.server_group import ServerGroup
 
 SERVICE = "er"
-_WITHIN_S = 20.0
 
 
-class RedisSentinels:
+class RedisSentinels(ServerGroup):
     """One service, ``er``, with sentinels that agree by two of three.
 
     >>> with RedisSentinels() as redis:
@@ -97,21 +94,8 @@ class RedisSentinels:
         """Stop everything and delete its folders."""
         for sentinel in self.sentinels:
             sentinel.kill()
-        for server in self.servers:
-            server.process.kill()
-            server.remove()
+        super().remove()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            with suppress(RuntimeError):
-                self.remove()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
     def _config(self, index: int) -> str:
         first, *others = self.servers
@@ -161,10 +145,3 @@ class RedisSentinels:
         with Redis(port=server.port, socket_timeout=1) as redis:
             told = redis.info("replication")
         return sum(told[f"slave{n}"]["state"] == "online" for n in range(int(told["connected_slaves"])))
-
-    def _until(self, ready: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _WITHIN_S
-        while not ready():
-            if time.monotonic() > deadline:
-                raise ProcessFailed(f"did not come true within {_WITHIN_S:g} s: {what}")
-            time.sleep(0.02)
