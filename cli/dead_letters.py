@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, NamedTuple
@@ -14,6 +13,7 @@ from cli.api import Api
 from cli.arguments import AsJson, Url, Yes, examples
 from cli.exits import ExitCode
 from cli.failures import Failure
+from cli.foreground import run
 from cli.output import print_details, print_json, print_line, print_note, print_table, progress
 from cli.rows import LETTER_COLUMNS, letter_row
 
@@ -77,7 +77,7 @@ def list_letters(
     Each is an event that could not be delivered to a subscription. With --json:
     one dead letter a line, its event included.
     """
-    letters = asyncio.run(_letters(url, {"subscription": subscription, "reason": reason}, limit))
+    letters = run(_letters(url, {"subscription": subscription, "reason": reason}, limit))
     if as_json:
         for letter in letters:
             print_json(letter)
@@ -93,7 +93,7 @@ def show_letter(letter_id: LetterId, url: Url = DEFAULT_URL, as_json: AsJson = F
 
     With --json: the dead letter, one document.
     """
-    letter = asyncio.run(_letter(url, letter_id))
+    letter = run(_letter(url, letter_id))
     if as_json:
         print_json(letter)
     else:
@@ -145,10 +145,10 @@ def _choice(ids: list[str], subscription: str | None, reason: str | None, all_le
 
 
 def _act(act: _Act, choice: _Choice, url: str, yes: bool, as_json: bool) -> None:
-    ids = choice.ids or asyncio.run(_ids(url, choice.conditions))
+    ids = choice.ids or run(_ids(url, choice.conditions))
     if ids and not choice.ids and not yes:
         _confirm(act, len(ids))
-    done = asyncio.run(_in_parts(act, url, ids))
+    done = run(_in_parts(act, url, ids))
     if as_json:
         print_json({act.past: done})
     else:

@@ -10,6 +10,7 @@ import typer
 from cli.arguments import AsJson, Config, examples
 from cli.exits import ExitCode
 from cli.findings import Finding
+from cli.foreground import run
 from cli.output import Column, print_json, print_line, print_table
 from cli.settings import read_settings
 
@@ -31,7 +32,7 @@ def doctor(config: Config = None, as_json: AsJson = False) -> None:
     --json: one finding a line, with check, state (ok, warn or fail), found and
     todo.
     """
-    findings = asyncio.run(_findings(read_settings(config)))
+    findings = run(_findings(read_settings(config)))
     if as_json:
         for finding in findings:
             print_json(finding._asdict())

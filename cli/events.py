@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from cli.address import DEFAULT_URL
 from cli.api import Api
 from cli.arguments import AsJson, Url, examples, json_object, moment
+from cli.foreground import run
 from cli.output import print_details, print_json, print_line, print_note, print_table
 from cli.rows import EVENT_COLUMNS, LETTER_COLUMNS, event_row, letter_row
 
@@ -65,7 +65,7 @@ def list_events(
         "to": end.isoformat() if end else None,
         "payload": orjson.dumps(json_object(payload, "--payload")).decode() if payload is not None else None,
     }
-    asyncio.run(_list(url, query, limit, as_json))
+    run(_list(url, query, limit, as_json))
 
 
 @app.command("show", epilog=examples(*SHOW_EXAMPLES))
@@ -74,7 +74,7 @@ def show_event(event_id: EventId, url: Url = DEFAULT_URL, as_json: AsJson = Fals
 
     With --json: the event object, one document.
     """
-    event = asyncio.run(_event(url, event_id))
+    event = run(_event(url, event_id))
     if as_json:
         print_json(event)
     else:
@@ -88,7 +88,7 @@ def trace_event(event_id: EventId, url: Url = DEFAULT_URL, as_json: AsJson = Fal
     With --json: one document with event, accepted_at, correlation, dead_letters
     and complete.
     """
-    trace = asyncio.run(_trace(url, event_id))
+    trace = run(_trace(url, event_id))
     if as_json:
         print_json(trace)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from cli.address import DEFAULT_URL
 from cli.api import Api
 from cli.arguments import AsJson, Url, Wait, examples
 from cli.failures import Failure
+from cli.foreground import run
 from cli.output import print_details, print_json, print_line, print_table
 from cli.rows import NODE_COLUMNS, node_row
 from cli.watching import watch
@@ -38,7 +38,7 @@ def list_nodes(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 
     Any node answers for all. With --json: one node a line.
     """
-    nodes = asyncio.run(_nodes(url))
+    nodes = run(_nodes(url))
     if as_json:
         for node in nodes:
             print_json(node)
@@ -52,7 +52,7 @@ def show_node(node_id: NodeId, url: Url = DEFAULT_URL, as_json: AsJson = False) 
 
     With --json: the node, one document.
     """
-    node = asyncio.run(_node(url, node_id))
+    node = run(_node(url, node_id))
     if as_json:
         print_json(node)
     else:
@@ -70,7 +70,7 @@ def drain_node(
     """
     if undo and wait:
         raise typer.BadParameter("there is nothing to wait for with --undo")
-    asyncio.run(_set_draining(url, node_id, undo=undo))
+    run(_set_draining(url, node_id, undo=undo))
     if wait:
         watch(url, f"draining {node_id}", _Draining(node_id).left)
     state = "live" if undo else "drained" if wait else "draining"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from cli.address import DEFAULT_URL
 from cli.api import Api
 from cli.arguments import AsJson, Url, Wait, examples
 from cli.failures import Failure
+from cli.foreground import run
 from cli.output import print_details, print_json, print_line, print_note, print_table
 from cli.rows import PARTITION_COLUMNS, levels, partition_row
 from cli.watching import watch
@@ -43,7 +43,7 @@ def list_partitions(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     settled; "a -> b" is owned by a and on its way to b. With --json: one
     partition a line.
     """
-    found = asyncio.run(_partitions(url))
+    found = run(_partitions(url))
     if as_json:
         for partition in found["partitions"]:
             print_json(partition)
@@ -59,7 +59,7 @@ def show_partition(number: Number, url: Url = DEFAULT_URL, as_json: AsJson = Fal
 
     With --json: the partition, one document.
     """
-    partition = asyncio.run(_partition(url, number))
+    partition = run(_partition(url, number))
     if as_json:
         print_json(partition)
         return
@@ -76,7 +76,7 @@ def grow_partitions(number: Target, wait: Wait = False, url: Url = DEFAULT_URL, 
     far it is, {"from", "to", "sealed", "passed", "partitions",
     "lanes_waiting"}, and {"partitions": N} once it is done.
     """
-    growth = asyncio.run(_grow(url, number))
+    growth = run(_grow(url, number))
     if growth and wait:
         what = f"growing from {growth['from']} to {growth['to']}"
         watch(url, what, lambda api: _left_to_grow(api, number), growth["partitions"])
@@ -97,7 +97,7 @@ def rebalance_partitions(wait: Wait = False, url: Url = DEFAULT_URL, as_json: As
     Nodes look at their placement by themselves; this makes them look at once.
     With --json: {"moving": n}.
     """
-    moving = asyncio.run(_rebalance(url))
+    moving = run(_rebalance(url))
     if moving and wait:
         watch(url, "rebalancing", _out_of_place, moving)
         moving = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from cli.address import DEFAULT_URL, websocket_url
 from cli.arguments import AsJson, Url, examples, json_object
+from cli.foreground import run
 from cli.output import print_json, print_line
 from cli.publish_lines import publish_lines
 from router_client.client import EventRouterClient
@@ -84,9 +84,9 @@ def publish(
     if topic == STDIN or file is not None:
         _refuse_beside_lines(topic, payload, file, event_id)
         path = None if file is None or str(file) == STDIN else file
-        asyncio.run(publish_lines(_client(url), path, given, ack=ack.value, batch=batch, as_json=as_json))
+        run(publish_lines(_client(url), path, given, ack=ack.value, batch=batch, as_json=as_json))
     else:
-        asyncio.run(_publish_one(url, _event(topic, payload, given), ack.value, as_json))
+        run(_publish_one(url, _event(topic, payload, given), ack.value, as_json))
 
 
 def _refuse_beside_lines(topic: str | None, payload: str | None, file: Path | None, event_id: str | None) -> None:

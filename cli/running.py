@@ -1,4 +1,4 @@
-"""A node and the signals that stop it; the only place of the project that handles signals."""
+"""A node and the signals that stop it."""
 
 from __future__ import annotations
 

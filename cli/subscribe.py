@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from cli.api import Api
 from cli.arguments import AsJson, Url, examples, json_object
 from cli.exits import ExitCode
 from cli.failures import Failure
+from cli.foreground import run
 from cli.output import OUT, clean, print_json, print_note, short_time
 from router_client.client import EventRouterClient
 from router_client.delivery import Deliveries, Delivery
@@ -71,7 +71,7 @@ def subscribe(
     one event object a line.
     """
     condition = json_object(where, "--where") if where is not None else None
-    asyncio.run(_subscribe(url, name, topics, condition, _Sink(as_json=as_json, ack=ack, count=count)))
+    run(_subscribe(url, name, topics, condition, _Sink(as_json=as_json, ack=ack, count=count)))
 
 
 def tail(
@@ -87,7 +87,7 @@ def tail(
     oldest that wait are left out. With --json: one event object a line.
     """
     condition = json_object(where, "--where") if where is not None else None
-    asyncio.run(_tail(url, patterns, condition, _Sink(as_json=as_json, ack=True, count=count)))
+    run(_tail(url, patterns, condition, _Sink(as_json=as_json, ack=True, count=count)))
 
 
 class _Sink:

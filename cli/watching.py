@@ -9,6 +9,7 @@ import typer
 
 from cli.api import Api
 from cli.exits import ExitCode
+from cli.foreground import run
 from cli.output import print_note, progress
 from router_client.errors import Unavailable
 
@@ -27,7 +28,7 @@ def watch(url: str, what: str, left: Left, total: int | None = None) -> None:
     Raises Unavailable when nobody answers for ``AWAY_S``, and Exit at Ctrl-C, after saying that ``what`` goes on.
     """
     try:
-        asyncio.run(_watch(url, what, left, total))
+        run(_watch(url, what, left, total))
     except KeyboardInterrupt:
         print_note(f"{what} goes on; it is only not watched any more")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
