@@ -12,6 +12,7 @@ from router_client.topics import check_pattern
 
 MAX_PATTERNS = 100
 MAX_IN_FLIGHT = 10_000
+MAX_REASON_CHARS = 500
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Overflow = Literal["drop_oldest", "drop_newest", "block"]
@@ -34,7 +35,9 @@ class RetryPolicy:
 class SubscriptionSpec:
     """One subscription, checked by :meth:`from_object`.
 
-    ``ordering`` ``key`` keeps events of one (correlation_id, priority) in order, one in flight; ``none`` does not.
+    ``ordering`` ``key`` keeps events of one (correlation_id, priority) in order, one in flight; ``strict`` those of one
+    correlation_id whatever their priority; ``none`` does not. ``on_dead_letter`` ``halt`` holds back the events of a
+    key behind one that was given up, until it is replayed or purged. Nothing is delivered while it is ``paused``.
     A ``durable`` one keeps its backlog while nobody is connected; another lives as long as its connection, with a
     buffer of ``buffer`` events and the ``overflow`` policy.
     """
@@ -42,15 +45,17 @@ class SubscriptionSpec:
     name: str
     topics: tuple[str, ...]
     filter: Mapping[str, Any] = field(default_factory=dict)
-    ordering: Literal["key", "none"] = "key"
+    ordering: Literal["key", "strict", "none"] = "key"
     ack_timeout_s: float = 30.0
     retry: RetryPolicy = RetryPolicy()
-    on_dead_letter: Literal["release"] = "release"
+    on_dead_letter: Literal["release", "halt"] = "release"
     max_in_flight: int = 100
     durable: bool = True
     buffer: int = 1000
     overflow: Overflow = "drop_oldest"
     destination: Mapping[str, Any] = field(default_factory=lambda: {"kind": "consumer"})
+    paused: bool = False
+    paused_reason: str = ""
 
     def to_object(self) -> dict[str, Any]:
         """Return the JSON object of the wire, with every default spelled out."""
@@ -127,6 +132,12 @@ def _one_of(*choices: str) -> Any:
     return check
 
 
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_REASON_CHARS:
+        raise InvalidInput(f"text of at most {MAX_REASON_CHARS} characters", field=name)
+    return value
+
+
 def _boolean(value: object, name: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput("true or false", field=name)
@@ -171,4 +182,6 @@ _CHECKS: dict[str, Any] = {
     "buffer": _integer(1, 100_000),
     "overflow": _one_of("drop_oldest", "drop_newest", "block"),
     "destination": _destination,
+    "paused": _boolean,
+    "paused_reason": _text,
 }

@@ -35,13 +35,27 @@ class Nack(NamedTuple):
     error: str = ""
 
 
+class Remark(NamedTuple):
+    """What a destination learned of one attempt: its HTTP status, and the start of its answer (at most 4 KiB)."""
+
+    status: int | None = None
+    response: str = ""
+
+
+NO_REMARK = Remark()
+
+
 class Settlement(NamedTuple):
-    """What a consumer says of its deliveries: done, failed, give up (dead-letter), or more time please."""
+    """What a consumer says of its deliveries: done, failed, give up (dead-letter), or more time please.
+
+    ``remarks`` may tell more of them, by delivery id.
+    """
 
     ack: Sequence[str] = ()
     nack: Sequence[Nack] = ()
     reject: Sequence[Nack] = ()
     extend: Sequence[str] = ()
+    remarks: Mapping[str, Remark] = {}
 
 
 class Consumer(Protocol):

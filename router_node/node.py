@@ -28,10 +28,10 @@ from router_node.cluster.peer_link import PeerLink
 from router_node.cluster.subscription_sync import RAISE_VERSION
 from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Published, Settlement
+from router_node.delivery.right import Right
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.flow.append import AppendToLog, Relocate
-from router_node.flow.deliver import Right
 from router_node.log.memory import MemoryLog
 from router_node.log.port import Answer, Generations, IngestLog, LaneLog, NewRecord
 from router_node.log.redis_calls import RedisCalls

@@ -16,9 +16,10 @@ from partitioning.slots import slot_table
 from router_client.errors import ClosedError, EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
+from router_node.delivery.right import Right
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.flow.append import Appender, AppendToLog, Relocate
-from router_node.flow.deliver import Dispatch, Right
+from router_node.flow.deliver import Dispatch
 from router_node.flow.match import Routable, RouterEngine
 from router_node.flow.outbox import OutboxKeeper
 from router_node.flow.persist import LANE as STORE_LANE
@@ -155,10 +156,10 @@ class Pipeline:
                 dispatch.freeze(partition)
         try:
             async with asyncio.timeout(LET_GO_S):
-                while any(dispatch.in_flight_from(partitions) for dispatch in self.registry):
+                while any(dispatch.in_flight.from_partitions(partitions) for dispatch in self.registry):
                     await self.settler.progress()
         except TimeoutError:
-            left = sum(dispatch.in_flight_from(partitions) for dispatch in self.registry)
+            left = sum(dispatch.in_flight.from_partitions(partitions) for dispatch in self.registry)
             log.info("handing over with deliveries under way; they are repeated", deliveries=left)
         for dispatch in self.registry:
             dispatch.spill_from(partitions)

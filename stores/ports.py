@@ -152,7 +152,8 @@ class DeadLetter:
     """One event that could not be delivered to one subscription.
 
     ``id`` is given by the place that keeps it and is unique in the cluster. Times are microseconds since 1970.
-    ``reason`` says why it was given up, ``error`` is the last failure's text (at most 4 KiB).
+    ``reason`` says why it was given up, ``error`` is the last failure's text (at most 4 KiB). ``queue_id`` is set when
+    the event halts its key: it is still in its lane's queue, at that place.
     """
 
     id: str
@@ -166,6 +167,28 @@ class DeadLetter:
     event_id: str
     event_type: str
     body: bytes
+    queue_id: str = ""
+
+
+class Attempt(NamedTuple):
+    """One attempt to deliver an event to a durable subscription, and what came of it.
+
+    ``at_us`` is the log's time when it ended, ``attempt`` counts from 1, ``outcome`` is ``acked``, ``failed``,
+    ``timed_out``, ``disconnected``, ``rejected`` or ``expired``; ``dead`` says that it made the event a dead letter.
+    ``latency_ms`` runs from the hand-over to the outcome. ``status`` and ``response`` are what a destination answered.
+    """
+
+    at_us: int
+    event_id: str
+    subscription: str
+    partition: int
+    attempt: int
+    outcome: str
+    dead: bool = False
+    latency_ms: float = 0.0
+    status: int | None = None
+    error: str = ""
+    response: str = ""
 
 
 class DeadLetterPage(NamedTuple):

@@ -33,7 +33,7 @@ class ClusterAttachment:
         self.held: dict[str, str] = {}
         self._consumers = consumers
         self._consumer = consumer
-        self.holder: Holder = consumers.registry.get(spec.name).attach(self, 0)
+        self.holder: Holder = consumers.registry.get(spec.name).attach(self, 0, f"{consumers.node_id} {number}")
         self.holder.on_starved = self._starved_here
         self.open = True
 

@@ -31,7 +31,7 @@ class Guest:
         self.number = number
         self.dispatch = dispatch
         self.sent: dict[str, int] = {}
-        self.holder: Holder = dispatch.attach(self, 0)
+        self.holder: Holder = dispatch.attach(self, 0, f"{peer} {number}")
         self.holder.near = False
         self.holder.on_starved = self._starved
         self.holder.add_credit(credit)
@@ -51,7 +51,7 @@ class Guest:
 
     def agree(self, heard: int, credit: int, holding: list[str]) -> None:
         """Bring what is known here in line with what the consumer's node says, as of packet ``heard`` from here."""
-        here = {d: n for d, n in self.sent.items() if self.dispatch.holds(d, self.holder)}
+        here = {d: n for d, n in self.sent.items() if self.dispatch.in_flight.held(d, self.holder)}
         later = {d for d, n in here.items() if n > heard}
         self.sent = here
         lost = here.keys() - later - set(holding)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from hashlib import shake_128
 from typing import Protocol
 
 from router_node.contract import Consumer, Settlement
+
+KEY_SLOTS = 1024
+SCORE_BYTES = 4
 
 
 class HeldBy(Protocol):
@@ -32,11 +36,12 @@ class HeldBy(Protocol):
 class Holder:
     """One consumer's hold on a subscription; what the edges know as an Attachment.
 
-    ``near`` consumers are connected to this node, others to another.
+    ``near`` consumers are connected to this node, others to another. ``label`` names the consumer, on every node alike.
     """
 
-    def __init__(self, name: str, dispatch: HeldBy, consumer: Consumer) -> None:
+    def __init__(self, name: str, dispatch: HeldBy, consumer: Consumer, label: str = "") -> None:
         self.name = name
+        self.label = label
         self.consumer = consumer
         self.credit = 0
         self.in_flight = 0
@@ -45,6 +50,7 @@ class Holder:
         self.on_starved: Callable[[int], None] | None = None
         self._starved = False
         self._dispatch = dispatch
+        self._scores = b""
 
     def add_credit(self, more: int) -> None:
         """See Attachment."""
@@ -67,6 +73,12 @@ class Holder:
         if self.on_starved is not None and not self._starved:
             self._starved = True
             self.on_starved(ready)
+
+    def score(self, slot: int) -> bytes:
+        """Return the consumer's score for a slot of keys: a rendezvous hash of its label."""
+        if not self._scores:
+            self._scores = shake_128(self.label.encode()).digest(SCORE_BYTES * KEY_SLOTS)
+        return self._scores[SCORE_BYTES * slot : SCORE_BYTES * (slot + 1)]
 
     def settle(self, settlement: Settlement) -> list[str]:
         """See Attachment."""
@@ -96,6 +108,13 @@ class Holders:
     def near(self) -> int:
         """How many of them are connected to this node."""
         return sum(holder.near for holder in self._all)
+
+    def takers(self, nodes: int) -> list[Holder]:
+        """Return the consumers that keys go to: those connected to this node, which cost the least, if they are no
+        smaller a part of all than this node is of ``nodes``; else all.
+        """
+        near = [holder for holder in self._all if holder.near]
+        return near if len(near) * nodes >= len(self._all) else list(self._all)
 
     def add(self, holder: Holder) -> None:
         """Let a holder take turns."""

@@ -8,66 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from enum import IntEnum
-from typing import Any
 
-from router_node.log.port import Entry, LaneKey, LaneStep, LaneStepped, Position, RetryState, Spill, Spilled
+from router_node.delivery.item import HALTED, Item, State
+from router_node.log.port import Entry, LaneKey, LaneStep, LaneStepped, RetryState, Spill, Spilled
 from stores.ports import DeadLetter
 
 START = b"0"
-
-
-class State(IntEnum):
-    """Where an item stands."""
-
-    READY = 0
-    BEHIND = 1
-    IN_FLIGHT = 2
-    WAITING = 3
-    DONE = 4
-
-
-class Item:
-    """One event in one lane."""
-
-    __slots__ = (
-        "accepted_at_us",
-        "attempts",
-        "body",
-        "deadline",
-        "delivery_id",
-        "due_us",
-        "entry",
-        "error",
-        "holder",
-        "kept",
-        "key",
-        "lane",
-        "position",
-        "queue_id",
-        "since",
-        "state",
-    )
-
-    def __init__(
-        self, lane: Lane, position: Position, accepted_at_us: int, body: bytes, key: str | None, since: float
-    ) -> None:
-        self.lane = lane
-        self.position = position
-        self.accepted_at_us = accepted_at_us
-        self.body = body
-        self.key = key
-        self.since = since
-        self.entry: Entry | None = None
-        self.kept = ""
-        self.queue_id: bytes | None = None
-        self.state = State.READY
-        self.attempts = 0
-        self.due_us = 0
-        self.error = ""
-        self.delivery_id = ""
-        self.holder: Any = None
-        self.deadline = 0.0
+CROWDED_EVENTS = 32
 
 
 class Taken:
@@ -86,6 +33,7 @@ class Lane:
 
     __slots__ = (
         "active",
+        "aside",
         "by_queue_id",
         "cursor",
         "dead",
@@ -124,6 +72,7 @@ class Lane:
         self.writes = 0
         self.by_queue_id: dict[bytes, Item] = {}
         self.parked: dict[str, bytes] = {}
+        self.aside: dict[bytes, str | None] = {}
         self.retries: dict[bytes, RetryState] = {}
         self.unsaved: list[Item] = []
         self.retry: dict[bytes, RetryState] = {}
@@ -188,14 +137,57 @@ class Lane:
             self._rewind(parked_at)
         return None
 
-    def park(self, key: str | None, queue_id: bytes) -> bool:
-        """Tell whether an event just read must stay in the queue because earlier ones of its key are parked there."""
+    def park(self, key: str | None, queue_id: bytes, now_us: int) -> bool:
+        """Tell whether an event just read must stay in the queue: it was set aside, or earlier ones of its key were."""
+        state = self.retries.get(queue_id)
+        aside = queue_id in self.aside and state is not None and state.due_us > now_us
         if key is None or key not in self.parked:
+            return aside
+        if aside or queue_id != self.parked[key]:
+            return True
+        del self.parked[key]
+        return False
+
+    def set_aside(self, item: Item, state: RetryState) -> list[Item]:
+        """Leave an item that is in the queue, and those of its key behind it, to the queue until it is recalled.
+
+        Returns what has left memory.
+        """
+        queue_id = item.queue_id
+        assert queue_id is not None  # noqa: S101 - what is not in the queue cannot be left to it
+        self.retry[queue_id] = self.retries[queue_id] = state
+        self.aside[queue_id] = item.key
+        left = [item]
+        if item.key is not None:
+            left += self.active.pop(item.key, None) or ()
+            self.parked[item.key] = queue_id
+        for each in left:
+            del self.items[each]
+            if each.queue_id is None:
+                each.state = State.READY  # on its way to the queue; it finds its key parked when it is there
+            else:
+                each.state = State.DONE
+                del self.by_queue_id[each.queue_id]
+        return left
+
+    @property
+    def crowded(self) -> bool:
+        """What waits long should not stay in memory: others need the room."""
+        return len(self.items) >= CROWDED_EVENTS
+
+    def recall(self, queue_id: bytes) -> bool:
+        """Have an event that was set aside read again, and those of its key; False when it is not set aside."""
+        if queue_id not in self.aside:
             return False
-        if queue_id == self.parked[key]:
-            del self.parked[key]
-            return False
+        del self.aside[queue_id]
+        self._rewind(queue_id)
         return True
+
+    def set_aside_before(self, queue_id: bytes, key: str | None) -> None:
+        """Take up an event just read that an earlier owner set aside, or this one before it forgot its window."""
+        self.aside[queue_id] = key
+        if key is not None:
+            self.parked[key] = queue_id
 
     def begin_fetch(self) -> tuple[bytes, int]:
         """Return where to read the queue from, and the number of spills it will be read after; see fetched."""
@@ -269,6 +261,8 @@ class Lane:
         """Turn from spilling to live: the queue is empty."""
         self.spilling, self.drained, self.cursor = False, True, START
         self.parked.clear()
+        self.aside.clear()
+        self.retries.clear()
 
     def evict(self) -> bool:
         """Forget the window in memory, leaving everything to the queue; False when something is not there yet."""
@@ -284,8 +278,34 @@ class Lane:
         self.active.clear()
         self.by_queue_id.clear()
         self.parked.clear()
+        self.aside.clear()
         self.drained, self.cursor = False, START
         return True
+
+    def release(self, queue_id: bytes) -> bool:
+        """Have an event that halts its key delivered again, as if for the first time; False when it is not there."""
+        if not self._halts(queue_id):
+            return False
+        self.retries[queue_id] = self.retry[queue_id] = RetryState(0, 0, "")
+        self.recall(queue_id)
+        return True
+
+    def drop(self, queue_id: bytes) -> bool:
+        """Remove an event that halts its key, so that the key goes on; False when there is none there."""
+        if not self._halts(queue_id):
+            return False
+        del self.retries[queue_id]
+        self.retry.pop(queue_id, None)
+        key = self.aside.get(queue_id)
+        if key is not None:
+            self.parked.pop(key, None)
+        self.recall(queue_id)
+        self._drop(queue_id)
+        return True
+
+    def _halts(self, queue_id: bytes) -> bool:
+        state = self.retries.get(queue_id)
+        return state is not None and state.due_us == HALTED
 
     def _drop(self, queue_id: bytes) -> None:
         self.remove.append(queue_id)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import orjson
+
+from router_node.delivery.item import Item
 from router_node.log.port import LaneKey, Position
 from stores.ports import DeadLetter
 
@@ -32,4 +35,21 @@ def dead_letter(
         event_id=event_id,
         event_type=event_type,
         body=body,
+    )
+
+
+def letter_of(item: Item, reason: str, dead_at_us: int) -> DeadLetter:
+    """Return the letter of an item that is given up."""
+    event = orjson.loads(item.body)
+    return dead_letter(
+        item.lane.key,
+        item.position,
+        item.accepted_at_us,
+        item.body,
+        reason=reason,
+        error=item.error,
+        attempts=item.attempts,
+        dead_at_us=dead_at_us,
+        event_id=event["id"],
+        event_type=event["type"],
     )

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import orjson
 
 from router_node.clock import Clock
-from router_node.delivery.lane import Item, Lane, State, Taken
-from router_node.log.port import Entry, LaneKey, LaneStepped, PartitionState, Position, Spilled
+from router_node.delivery.item import HALTED, Head, Item, State
+from router_node.delivery.lane import Lane, Taken
+from router_node.log.port import (
+    ALL_PRIORITIES,
+    Entry,
+    LaneKey,
+    LaneStepped,
+    PartitionState,
+    Position,
+    RetryState,
+    Spilled,
+)
 
 MEMORY_EVENTS = 8000
 MEMORY_BYTES = 32 * 1024 * 1024
 LANE_EVENTS = 256
 SPILL_AFTER_S = 2.0
+ASIDE_US = 1_000_000
 
 
 class Upkeep(Protocol):
@@ -42,7 +54,9 @@ class Window:
     """The lanes of one subscription on this node, and the bounded part of their events that is in memory.
 
     ``deliverable`` is called with each event read back from a queue whose turn it is; ``wanted`` says whether anybody
-    takes deliveries now, for nothing is read back otherwise. ``keyed`` lanes keep events of one key one after another.
+    takes deliveries now, for nothing is read back otherwise; ``later`` is called with one that is left to its queue
+    until its next attempt is due. ``ordering`` decides whether lanes keep events of one key one after another, and
+    whether there is one lane for all priorities.
     """
 
     def __init__(
@@ -51,15 +65,17 @@ class Window:
         upkeep: Upkeep,
         clock: Clock,
         *,
-        keyed: bool,
+        ordering: str,
         deliverable: Callable[[Item], None],
+        later: Callable[[Item], None],
         wanted: Callable[[], bool],
     ) -> None:
         self._subscription = subscription
         self._upkeep = upkeep
         self._clock = clock
-        self.keyed = keyed
+        self.ordering = ordering
         self._deliverable = deliverable
+        self._later = later
         self._wanted = wanted
         self._lanes: dict[tuple[int, int], Lane] = {}
         self._high_water: dict[LaneKey, Position] = {}
@@ -67,8 +83,16 @@ class Window:
         self.held = 0
         self.held_bytes = 0
 
+    @property
+    def keyed(self) -> bool:
+        """Events of one key are delivered one after another."""
+        return self.ordering != "none"
+
     def lane(self, partition: int, priority: int) -> Lane:
-        """Return the lane, made when it is first needed."""
+        """Return the lane that events of this priority go to, made when it is first needed."""
+        return self._lane(partition, ALL_PRIORITIES if self.ordering == "strict" else priority)
+
+    def _lane(self, partition: int, priority: int) -> Lane:
         lane = self._lanes.get((partition, priority))
         if lane is None:
             lane = self._lanes[partition, priority] = Lane(LaneKey(partition, self._subscription, priority))
@@ -178,10 +202,10 @@ class Window:
                 self._spill_live(lane)
 
     def spill_lane(self, partition: int, priority: int) -> None:
-        """Send what a live lane holds to its queue, so that its stream may be left behind."""
-        lane = self._lanes.get((partition, priority))
-        if lane is not None:
-            self._spill_live(lane)
+        """Send what live lanes hold of a stream to their queues, so that the stream may be left behind."""
+        for level in (priority, ALL_PRIORITIES):
+            if (lane := self._lanes.get((partition, level))) is not None:
+                self._spill_live(lane)
 
     def _spill_live(self, lane: Lane) -> None:
         if not lane.spilling and lane.items:
@@ -205,7 +229,7 @@ class Window:
                 self._high_water[key] = mark
         for key, queued in state.queued.items():
             if key.subscription == self._subscription:
-                lane = self.lane(partition, key.priority)
+                lane = self._lane(partition, key.priority)
                 lane.resume(queued, state.retries.get(key, {}))
                 self._want(lane)
 
@@ -242,7 +266,11 @@ class Window:
             self._upkeep.release(entry)
         if not self._ours(lane):
             return
-        for item in lane.stepped(taken, answer):
+        arrivals = lane.stepped(taken, answer)
+        for item in taken.spilled:
+            if item.state is State.WAITING:
+                self.wait(item)
+        for item in arrivals:
             if lane.drained and self._wanted() and self._room(lane) and not self.is_barred(lane):
                 lane.cursor = item.queue_id or lane.cursor
                 self._take_in(lane, item)
@@ -258,16 +286,62 @@ class Window:
             return
         now = self._clock.monotonic()
         for spilled in lane.fetched(asked, found, count):
-            key = str(orjson.loads(spilled.body)["correlation_id"]) if self.keyed else None
-            item = Item(lane, spilled.position, spilled.accepted_at_us, spilled.body, key, now)
+            head = Head.of(orjson.loads(spilled.body))
+            item = Item(lane, spilled.position, spilled.accepted_at_us, spilled.body, head, now, keyed=self.keyed)
             item.queue_id, item.kept = spilled.queue_id, spilled.kept
             self._take_in(lane, item)
         if found or asked[0] != lane.cursor or not lane.stepping:
             self._want(lane)
 
+    def wait(self, item: Item) -> None:
+        """Leave an item that is in its queue to that queue, if its next attempt is so far off that it only takes room.
+
+        One that was given up and halts its key becomes a dead letter in the same step.
+        """
+        lane, queue_id = item.lane, item.queue_id
+        if queue_id is None or not self._aside(lane, item.due_us):
+            return
+        if item.letter is not None:
+            lane.dead.append(replace(item.letter, queue_id=queue_id.decode()))
+            item.letter = None
+        for left in lane.set_aside(item, RetryState(item.attempts, item.due_us, item.error)):
+            self.held -= 1
+            self.held_bytes -= len(left.body)
+        item.body = b""
+        self._upkeep.make_durable(lane, self)
+
+    def recall(self, item: Item) -> None:
+        """The next attempt of an item is due that was left to its queue."""
+        if item.queue_id is not None and self._ours(item.lane) and item.lane.recall(item.queue_id):
+            self._want(item.lane)
+
+    def release(self, partition: int, priority: int, queue_id: bytes) -> bool:
+        """Have an event that halts its key delivered again; False when there is none at that place."""
+        lane = self.lane(partition, priority)
+        return lane.release(queue_id) and self._goes_on(lane)
+
+    def drop(self, partition: int, priority: int, queue_id: bytes) -> bool:
+        """Remove an event that halts its key; False when there is none at that place."""
+        lane = self.lane(partition, priority)
+        return lane.drop(queue_id) and self._goes_on(lane)
+
+    def _goes_on(self, lane: Lane) -> bool:
+        self._upkeep.make_durable(lane, self)
+        self._want(lane)
+        return True
+
+    def _aside(self, lane: Lane, due_us: int) -> bool:
+        return due_us == HALTED or (lane.crowded and due_us - self._clock.log_us() > ASIDE_US)
+
     def _take_in(self, lane: Lane, item: Item) -> None:
         queue_id = item.queue_id or b""
-        if lane.park(item.key, queue_id):
+        if lane.park(item.key, queue_id, self._clock.log_us()):
+            return
+        state = lane.retries.get(queue_id)
+        if state is not None and self._aside(lane, state.due_us):
+            lane.set_aside_before(queue_id, item.key)
+            item.state, item.due_us, item.body = State.DONE, state.due_us, b""
+            self._later(item)
             return
         if item.key in lane.active and len(lane.items) >= LANE_EVENTS // 2:
             lane.parked[str(item.key)] = queue_id

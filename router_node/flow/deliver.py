@@ -6,41 +6,28 @@ acknowledged, retried or dead-lettered. What must become durable is left in its 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Collection, Iterable
-from itertools import count, takewhile
-from typing import Protocol
-
-import orjson
+from itertools import count
 
 from router_client.errors import EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
-from router_node.contract import Consumer, Delivery, Settlement
+from router_node.contract import NO_REMARK, Consumer, Delivery, Remark, Settlement
 from router_node.delivery.holder import Holder, Holders
-from router_node.delivery.lane import Item, State
-from router_node.delivery.letters import dead_letter
-from router_node.delivery.priority_queue import Offer, PriorityQueue
+from router_node.delivery.in_flight import InFlight
+from router_node.delivery.item import HALTED, Head, Item, State
+from router_node.delivery.journal import Journal, NoJournal, attempt_of
+from router_node.delivery.letters import letter_of
+from router_node.delivery.priority_queue import Offer
 from router_node.delivery.retry import backoff_s
+from router_node.delivery.right import Right
+from router_node.delivery.sharing import Sharing
+from router_node.delivery.waiting import Waiting
 from router_node.delivery.window import MEMORY_EVENTS, SPILL_AFTER_S, Upkeep, Window
 from router_node.log.port import Entry, PartitionState, Position, RetryState
-from stores.ports import DeadLetter
 
-WAITING_AT_MOST = 1000
+WAITING_AT_MOST = 10_000
 MAX_ERROR_CHARS = 1000
-
-
-class Right(Protocol):
-    """The right to deliver, as ownership knows it."""
-
-    def epoch(self, partition: int) -> int:
-        """Return the epoch under which this node owns a partition."""
-        ...
-
-    @property
-    def valid(self) -> bool:
-        """No lease can have run out unnoticed."""
-        ...
 
 
 class Dispatch:
@@ -57,32 +44,37 @@ class Dispatch:
         clock: Clock,
         right: Right,
         on_end: Callable[[], None],
+        journal: Journal | None = None,
     ) -> None:
         self.spec = spec
         self._upkeep = upkeep
         self._clock = clock
         self._right = right
         self._on_end = on_end
+        self._journal = journal or NoJournal()
         overflow = "block" if spec.durable else spec.overflow
         self._spills = overflow == "block"
-        self._ready: PriorityQueue[Item] = PriorityQueue(MEMORY_EVENTS if self._spills else spec.buffer, overflow)
+        self.sharers = 1
+        self.holders = Holders()
+        capacity = MEMORY_EVENTS if self._spills else spec.buffer
+        self._ready = Sharing(self.holders, capacity, overflow, lambda: self.holders.takers(self.sharers))
+        self._regroup = False
         self.window = Window(
             spec.name,
             upkeep,
             clock,
-            keyed=self._spills and spec.ordering == "key",
+            ordering=spec.ordering if self._spills else "none",
             deliverable=self._deliverable,
-            wanted=lambda: len(self.holders) > 0,
+            later=self._later,
+            wanted=lambda: len(self.holders) > 0 and not self.spec.paused,
         )
-        self.holders = Holders()
-        self.in_flight: dict[str, Item] = {}
-        self.sharers = 1
+        self.in_flight = InFlight()
         self._frozen: set[int] = set()
-        self._waiting: list[tuple[float, int, Item]] = []
+        self._waiting = Waiting()
         self._serial = count()
         self._absent_since = clock.monotonic()
         self._pumping = False
-        self.delivered = self.acked = self.retried = self.dead_lettered = 0
+        self.delivered = self.acked = self.retried = self.dead_lettered = self.expired = 0
         self._settled_before = -1
 
     @property
@@ -102,20 +94,29 @@ class Dispatch:
 
     def change(self, spec: SubscriptionSpec) -> None:
         """Take on a changed spec; what is in memory keeps the ordering it came with."""
-        self.spec = spec
-        self.window.keyed = self._spills and spec.ordering == "key"
+        before, self.spec = self.spec, spec
+        self.window.ordering = spec.ordering if self._spills else "none"
+        if spec.paused and not before.paused:
+            self._absent_since = self._clock.monotonic()
+        if before.paused and not spec.paused:
+            self.window.want_all()
         self.wake()
 
     # -- from the match stage
 
-    def offer(self, entry: Entry, position: Position, body: bytes, correlation_id: str) -> None:
+    @property
+    def strict(self) -> bool:
+        """Events have to be offered in the order of their positions, whatever their priority."""
+        return self._spills and self.spec.ordering == "strict"
+
+    def offer(self, entry: Entry, position: Position, body: bytes, head: Head) -> None:
         """Take an event that matched; its entry is held until the event is settled or spilled."""
         lane = self.window.lane(entry.partition, entry.priority)
         if self.window.spilled_before(lane, position):
             return
         now = self._clock.monotonic()
-        key = correlation_id if self.window.keyed else None
-        item = Item(lane, position, entry.accepted_at(position), body, key, now)
+        accepted_at_us = entry.accepted_at(position)
+        item = Item(lane, position, accepted_at_us, body, head, now, keyed=self.window.keyed)
         if self._spills:
             item.entry = entry
             item.kept = entry.kept_id(position)
@@ -124,21 +125,22 @@ class Dispatch:
                 self.window.spill(item)
                 return
         if self.window.admit(item):
-            fits, victim = self._ready.offer(item, lane.key.priority)
-            if fits is Offer.DROPPED:
-                self.window.finish(item)
-            elif fits is Offer.FULL:
-                self._ready.push(item, lane.key.priority)
-            elif victim is not None:
-                self.window.finish(victim)
+            if self._spills:
+                self._ready.push(item)
+            else:
+                fits, victim = self._ready.offer(item)
+                given_up = item if fits is Offer.DROPPED else victim
+                if given_up is not None:
+                    self.window.finish(given_up)
             self.wake()
 
     # -- from consumers
 
-    def attach(self, consumer: Consumer, credit: int) -> Holder:
-        """Add a consumer with ``credit`` deliveries to take."""
-        holder = Holder(self.spec.name, self, consumer)
+    def attach(self, consumer: Consumer, credit: int, label: str = "") -> Holder:
+        """Add a consumer with ``credit`` deliveries to take; ``label`` names it alike on all nodes."""
+        holder = Holder(self.spec.name, self, consumer, label or f"here {next(self._serial)}")
         self.holders.add(holder)
+        self._regroup = True
         holder.add_credit(credit)
         self.window.want_all()
         return holder
@@ -146,11 +148,12 @@ class Dispatch:
     def detach(self, holder: Holder, *, requeue: bool) -> None:
         """Remove a consumer; with ``requeue`` what it held is tried again at once."""
         self.holders.remove(holder)
+        self._regroup = True
         if not len(self.holders):
             self._absent_since = self._clock.monotonic()
         if requeue and holder.in_flight:
-            for item in reversed([i for i in self.in_flight.values() if i.holder is holder]):
-                self._failed(item, 0.0, "the consumer disconnected")
+            for item in reversed(self.in_flight.of(holder)):
+                self._failed(item, 0.0, "the consumer disconnected", "disconnected")
         if not self.spec.durable and not len(self.holders):
             self._on_end()
         self.wake()
@@ -161,19 +164,22 @@ class Dispatch:
         for delivery_id in settlement.ack:
             if (item := self._held(delivery_id, holder, unknown)) is not None:
                 self.acked += 1
-                self._landed(item)
+                self.in_flight.land(item)
+                self._note(item, "acked", settlement.remarks.get(delivery_id, NO_REMARK))
                 self._finish(item)
         for nack in settlement.nack:
             if (item := self._held(nack.delivery_id, holder, unknown)) is not None:
-                self._failed(item, nack.delay_s, nack.error or "not acknowledged")
+                remark = settlement.remarks.get(nack.delivery_id, NO_REMARK)
+                self._failed(item, nack.delay_s, nack.error or "not acknowledged", "failed", remark)
         for reject in settlement.reject:
             if (item := self._held(reject.delivery_id, holder, unknown)) is not None:
-                self._landed(item)
-                self._bury(item, "rejected", reject.error or "rejected by the consumer")
+                self.in_flight.land(item)
+                item.error = (reject.error or "rejected by the consumer")[:MAX_ERROR_CHARS]
+                self._note(item, "rejected", settlement.remarks.get(reject.delivery_id, NO_REMARK), dead=True)
+                self._bury(item, "rejected")
         for delivery_id in settlement.extend:
             if (item := self._held(delivery_id, holder, unknown)) is not None:
-                item.deadline = self._clock.monotonic() + self.spec.ack_timeout_s
-                self.in_flight[delivery_id] = self.in_flight.pop(delivery_id)
+                self.in_flight.extend(item, self._clock.monotonic() + self.spec.ack_timeout_s)
         self.wake()
         return unknown
 
@@ -181,12 +187,13 @@ class Dispatch:
 
     def tick(self, now: float) -> None:
         """Do what is due: ack timeouts, retries, and the window's upkeep."""
-        for item in list(takewhile(lambda i: i.deadline <= now, self.in_flight.values())):
-            self._failed(item, None, f"no acknowledgement within {self.spec.ack_timeout_s:g} s")
-        while self._waiting and self._waiting[0][0] <= now:
-            item = heapq.heappop(self._waiting)[2]
+        for item in self.in_flight.overdue(now):
+            self._failed(item, None, f"no acknowledgement within {self.spec.ack_timeout_s:g} s", "timed_out")
+        for item in self._waiting.due(now):
             if item.state is State.WAITING:
                 self._again(item)
+            else:
+                self.window.recall(item)
         if self._spills:
             self.window.tick(now, absent=self._absent(now))
         if len(self._ready) and len(self.holders):
@@ -207,8 +214,7 @@ class Dispatch:
         """Forget a partition that this node no longer owns; its next owner delivers what was not settled."""
         self._frozen.discard(partition)
         for item in self.window.lose(partition):
-            if item.state is State.IN_FLIGHT:
-                self._landed(item)
+            self.in_flight.land(item)
             item.state = State.DONE
 
     def freeze(self, partition: int) -> None:
@@ -225,20 +231,10 @@ class Dispatch:
         if self._spills:
             self.window.spill_from(partitions)
 
-    def in_flight_from(self, partitions: Collection[int]) -> int:
-        """Return the number of deliveries under way from these partitions."""
-        return sum(item.lane.key.partition in partitions for item in self.in_flight.values())
-
-    def holds(self, delivery_id: str, holder: Holder) -> bool:
-        """Tell whether a delivery is in flight with a holder."""
-        item = self.in_flight.get(delivery_id)
-        return item is not None and item.holder is holder
-
     def undo(self, delivery_ids: Iterable[str]) -> None:
         """Take back deliveries that reached nobody: they are tried again at once, and were no attempt."""
-        items = [self.in_flight[each] for each in delivery_ids if each in self.in_flight]
-        for item in reversed(items):
-            self._landed(item)
+        for item in reversed(self.in_flight.these(delivery_ids)):
+            self.in_flight.land(item)
             item.attempts -= 1
             self._again(item)
 
@@ -266,54 +262,43 @@ class Dispatch:
         self._pumping = False
         if not self._right.valid:
             return  # a process that was kept from running may have been replaced; the next tick looks again
-        starved = False
-        batches: dict[Holder, list[Delivery]] = {}
-        deadline = self._clock.monotonic() + self.spec.ack_timeout_s
+        self.pump()
+
+    def pump(self) -> None:
+        """Hand out what is ready, as far as credit and the bounds go."""
         most = self.share_in_flight
-        while len(self.in_flight) < most and len(self._waiting) < WAITING_AT_MOST:
-            holder = self.holders.next()
-            if holder is None:
-                starved = True
-                break
-            item = self._next_ready()
-            if item is None:
-                break
+        if self.spec.paused or len(self.in_flight) >= most or len(self._waiting) >= WAITING_AT_MOST:
+            return
+        if self._regroup:
+            self._regroup = False
+            self._ready.regroup()
+        batches: dict[Holder, list[Delivery]] = {}
+        now, now_us = self._clock.monotonic(), self._clock.log_us()
+        deadline = now + self.spec.ack_timeout_s
+        for item, holder in self._ready.deal():
             partition = item.lane.key.partition
-            item.state = State.IN_FLIGHT
-            item.attempts += 1
-            item.deadline = deadline
-            item.holder = holder
-            item.delivery_id = f"{self._right.epoch(partition)}.{partition}.{next(self._serial)}"
-            self.in_flight[item.delivery_id] = item
-            holder.credit -= 1
-            holder.in_flight += 1
-            batches.setdefault(holder, []).append(Delivery(item.delivery_id, item.attempts, item.body))
+            if item.state is not State.READY or partition in self._frozen:
+                continue
+            if 0 < item.expires_us <= now_us:
+                self._expire(item)
+                continue
+            delivery_id = f"{self._right.epoch(partition)}.{partition}.{next(self._serial)}"
+            self.in_flight.begin(item, holder, delivery_id, now, deadline)
+            batches.setdefault(holder, []).append(Delivery(delivery_id, item.attempts, item.body))
+            if len(self.in_flight) >= most:
+                break
         for holder, deliveries in batches.items():
             self.delivered += len(deliveries)
             holder.consumer.push(deliveries)
-        if starved and len(self._ready):
-            for holder in self.holders:
-                holder.starve(len(self._ready))
-
-    def _next_ready(self) -> Item | None:
-        while (item := self._ready.pop()) is not None:
-            if item.state is State.READY and item.lane.key.partition not in self._frozen:
-                return item
-        return None
+        if len(self._ready) and len(self.in_flight) < most:
+            for holder, waiting in list(self._ready.starving()):
+                holder.starve(waiting)
 
     def _held(self, delivery_id: str, holder: Holder | None, unknown: list[str]) -> Item | None:
-        item = self.in_flight.get(delivery_id)
-        if item is None or (holder is not None and item.holder is not holder):
+        item = self.in_flight.held(delivery_id, holder)
+        if item is None:
             unknown.append(delivery_id)
-            return None
         return item
-
-    def _landed(self, item: Item) -> None:
-        """Take an item out of flight."""
-        self.in_flight.pop(item.delivery_id, None)
-        if item.holder is not None:
-            item.holder.in_flight -= 1
-            item.holder = None
 
     def _finish(self, item: Item) -> None:
         following = self.window.finish(item)
@@ -324,66 +309,81 @@ class Dispatch:
         """It is the item's turn: now, or when its next attempt is due."""
         delay_s = (item.due_us - self._clock.log_us()) / 1e6 if item.due_us else 0.0
         if delay_s > 0:
+            item.state = State.WAITING
             self._wait(item, delay_s)
         else:
-            self._ready.push(item, item.lane.key.priority)
+            self._ready.push(item)
             self.wake()
 
     def _again(self, item: Item) -> None:
         item.state = State.READY
-        self._ready.push_front(item, item.lane.key.priority)
+        self._ready.push_front(item)
         self.wake()
 
-    def _wait(self, item: Item, delay_s: float) -> None:
-        item.state = State.WAITING
-        heapq.heappush(self._waiting, (self._clock.monotonic() + delay_s, next(self._serial), item))
+    def _later(self, item: Item) -> None:
+        """An event that its queue keeps until its next attempt is due; one that halts its key waits for a decision."""
+        if item.due_us != HALTED:
+            self._wait(item, (item.due_us - self._clock.log_us()) / 1e6)
 
-    def _failed(self, item: Item, delay_s: float | None, error: str) -> None:
-        self._landed(item)
+    def _wait(self, item: Item, delay_s: float) -> None:
+        self._waiting.add(item, self._clock.monotonic() + delay_s)
+
+    def _failed(
+        self, item: Item, delay_s: float | None, error: str, outcome: str = "failed", remark: Remark = NO_REMARK
+    ) -> None:
+        self.in_flight.land(item)
         item.error = error[:MAX_ERROR_CHARS]
         if item.attempts >= self.spec.retry.max_attempts:
-            self._bury(item, "attempts", item.error)
+            self._note(item, outcome, remark, dead=True)
+            self._bury(item, "attempts")
             return
+        self._note(item, outcome, remark)
         self.retried += 1
         delay = backoff_s(self.spec.retry, item.attempts, self._clock.random) if delay_s is None else delay_s
         if delay <= 0:
             self._again(item)
             return
         item.due_us = self._clock.log_us() + int(delay * 1e6)
+        item.state = State.WAITING
         self._wait(item, delay)
         lane = item.lane
         if item.queue_id is not None:
             lane.retry[item.queue_id] = RetryState(item.attempts, item.due_us, item.error)
             self._upkeep.make_durable(lane, self.window)
+            self.window.wait(item)
         elif self._spills and not lane.spilling:
             self.window.begin_spill(lane)
 
-    def _bury(self, item: Item, reason: str, error: str) -> None:
+    def _bury(self, item: Item, reason: str) -> None:
         """Give an event up: to the dead letters, or, for an ephemeral subscription, for good."""
         self.dead_lettered += 1
         lane = item.lane
+        if self._spills and item.key is not None and self.spec.on_dead_letter == "halt":
+            item.letter, item.state, item.due_us = letter_of(item, reason, self._clock.log_us()), State.WAITING, HALTED
+            self.window.wait(item)
+            if not lane.spilling:
+                self.window.begin_spill(lane)
+            return
         if self._spills:
-            lane.dead.append(self._letter(item, reason, error[:MAX_ERROR_CHARS]))
+            lane.dead.append(letter_of(item, reason, self._clock.log_us()))
             if item.queue_id is None and item.entry is not None:
                 lane.releases.append(item.entry)
                 item.entry = None
             self._upkeep.make_durable(lane, self.window)
         self._finish(item)
 
-    def _letter(self, item: Item, reason: str, error: str) -> DeadLetter:
-        head = orjson.loads(item.body)
-        return dead_letter(
-            item.lane.key,
-            item.position,
-            item.accepted_at_us,
-            item.body,
-            reason=reason,
-            error=error,
-            attempts=item.attempts,
-            dead_at_us=self._clock.log_us(),
-            event_id=head["id"],
-            event_type=head["type"],
-        )
+    def _expire(self, item: Item) -> None:
+        """Let go of an event whose time has passed; it is no dead letter, nobody wants it any more."""
+        self.expired += 1
+        item.sent_at = self._clock.monotonic()
+        self._note(item, "expired")
+        self._finish(item)
+
+    def _note(self, item: Item, outcome: str, remark: Remark = NO_REMARK, *, dead: bool = False) -> None:
+        if self.spec.durable:
+            latency_ms = (self._clock.monotonic() - item.sent_at) * 1000
+            self._journal.note(attempt_of(item, outcome, self._clock.log_us(), latency_ms, remark, dead=dead))
 
     def _absent(self, now: float) -> bool:
-        return not len(self.holders) and now - self._absent_since > SPILL_AFTER_S
+        away = self.spec.paused or not len(self.holders)
+        return away and now - self._absent_since > SPILL_AFTER_S

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from router_node.delivery.item import Head
 from router_node.log.port import Entry, Position
 
 
@@ -21,7 +22,7 @@ class Routable(Protocol):
 class Receiver(Protocol):
     """A subscription, as this stage sees it."""
 
-    def offer(self, entry: Entry, position: Position, body: bytes, correlation_id: str) -> None:
+    def offer(self, entry: Entry, position: Position, body: bytes, head: Head) -> None:
         """Take an event that matched."""
         ...
 
@@ -66,7 +67,7 @@ class RouterEngine:
             position = Position(generation, sequence + offset)
             try:
                 event = orjson.loads(body)
-                topic, correlation_id = event["type"], event["correlation_id"]
+                topic, head = event["type"], Head.of(event)
             except (ValueError, KeyError, TypeError) as error:
                 self._unreadable(entry, position, body, f"not an event: {error!r}")
                 continue
@@ -74,7 +75,7 @@ class RouterEngine:
             self._persist(entry, position, event, body)
             for route in self._match(topic, event):
                 self.matched += 1
-                route.receiver.offer(entry, position, body, correlation_id)
+                route.receiver.offer(entry, position, body, head)
         self._release(entry)
 
     def _match(self, topic: str, event: Mapping[str, Any]) -> list[Route]:

@@ -102,8 +102,12 @@ class Entry:
         return self.kept[position.sequence - self.first.sequence] if self.kept else ""
 
 
+ALL_PRIORITIES = 10
+"""The priority in the name of a lane that takes events of every priority: its subscription is strictly ordered."""
+
+
 class LaneKey(NamedTuple):
-    """A lane: one subscription's share of one partition and priority."""
+    """A lane: one subscription's share of one partition and priority, or of all priorities (``ALL_PRIORITIES``)."""
 
     partition: int
     subscription: str

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from router_client.errors import EventRouterError
 from router_client.event import Event
 from router_client.spec import RetryPolicy, SubscriptionSpec
 from router_node.cluster.ownership import SoleOwner
-from router_node.contract import Delivery, Nack, Settlement
-from router_node.delivery import window
+from router_node.contract import Delivery, Nack, Remark, Settlement
+from router_node.delivery import lane, window
+from router_node.delivery.item import Head
 from router_node.flow.deliver import Dispatch
 from router_node.flow.settle import Settler
 from router_node.log.memory import MemoryLog
 from router_node.log.port import NewRecord, Position
-from stores.ports import DeadLetter
+from stores.ports import Attempt, DeadLetter
 from tests.support.clock import FakeClock
 
 SPEC = SubscriptionSpec(
@@ -52,6 +55,13 @@ class Taker:
         return [delivery.body for delivery in self.got]
 
 
+class Notes:
+    """A journal that is a list."""
+
+    def __init__(self, notes: list[Attempt]) -> None:
+        self.note = notes.append
+
+
 class Bench:
     """A dispatch and the stages around it."""
 
@@ -67,9 +77,15 @@ class Bench:
     def _end(self) -> None:
         self.ended = True
 
-    async def publish(self, *keys: str, priority: int = 5) -> list[bytes]:
+    async def publish(self, *keys: str, priority: int = 5, expires_at: datetime | None = None) -> list[bytes]:
         bodies = [
-            Event(type="a.b", id=f"{key}-{len(self.sent) + n}", correlation_id=key, priority=priority).encode()
+            Event(
+                type="a.b",
+                id=f"{key}-{len(self.sent) + n}",
+                correlation_id=key,
+                priority=priority,
+                expires_at=expires_at,
+            ).encode()
             for n, key in enumerate(keys)
         ]
         self.sent += bodies
@@ -79,8 +95,7 @@ class Bench:
             entry.outstanding += 1
             for offset, body in enumerate(entry.bodies):
                 position = Position(entry.first.generation, entry.first.sequence + offset)
-                key = body.split(b'"correlation_id":"')[1].split(b'"')[0].decode()
-                self.dispatch.offer(entry, position, body, key)
+                self.dispatch.offer(entry, position, body, Head.of(orjson.loads(body)))
             self.settler.release(entry)
         await self.turn()
         return bodies
@@ -385,3 +400,217 @@ async def test_losing_the_partition_forgets_without_settling(make: Callable[...,
 
 async def _lanes(bench: Bench) -> list[object]:
     return list((await bench.log.load(0)).queued)
+
+
+async def test_a_key_stays_with_its_consumer_and_waits_for_it(make: Callable[..., Bench]) -> None:
+    bench = make()
+    takers = [Taker(), Taker()]
+    holders = [bench.dispatch.attach(taker, 1) for taker in takers]
+    keys = [f"k{n}" for n in range(12)]
+    await bench.publish(*keys)
+    for _ in keys:
+        for taker, holder in zip(takers, holders, strict=True):
+            holder.settle(Settlement(ack=[d.delivery_id for d in taker.got]))
+            holder.set_credit(1)
+        await bench.turn()
+    await bench.publish(*keys)
+    for _ in keys:
+        for taker, holder in zip(takers, holders, strict=True):
+            holder.settle(Settlement(ack=[d.delivery_id for d in taker.got]))
+            holder.set_credit(1)
+        await bench.turn()
+
+    seen = [{orjson.loads(body)["correlation_id"] for body in taker.bodies} for taker in takers]
+    assert seen[0] | seen[1] == set(keys)
+    assert seen[0].isdisjoint(seen[1]), "no key went to both"
+    assert all(seen), "both took part"
+
+
+async def test_the_keys_of_a_consumer_that_goes_go_to_the_others(make: Callable[..., Bench]) -> None:
+    bench, first, second = make(), Taker(), Taker()
+    leaving = bench.dispatch.attach(first, 1)
+    bench.dispatch.attach(second, 100)
+    bodies = await bench.publish(*[f"k{n}" for n in range(20)])
+    assert 1 <= len(first.got) + len(second.got) < 20, "one waits for credit that the other has"
+
+    leaving.detach()
+    await bench.turn()
+    assert sorted(second.bodies) == sorted(bodies)
+
+
+async def test_lower_priorities_have_their_share(make: Callable[..., Bench]) -> None:
+    bench, taker = make(), Taker()
+    holder = bench.dispatch.attach(taker, 0)
+    await bench.publish(*[f"high-{n}" for n in range(40)], priority=9)
+    await bench.publish("low", priority=0)
+    holder.add_credit(10)
+    await bench.turn()
+
+    assert any(b'"low"' in body for body in taker.bodies), "one turn in ten is the lowest level's"
+
+
+async def test_what_waits_long_makes_room_for_other_keys(
+    make: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "CROWDED_EVENTS", 2)
+    monkeypatch.setattr(window, "LANE_EVENTS", 8)
+    bench, taker = make(), Taker()
+    holder = bench.dispatch.attach(taker, 1000)
+    failing = [f"bad{n}" for n in range(30)]
+    for key in failing:
+        await bench.publish(key, key)
+        holder.settle(Settlement(nack=[Nack(taker.got[-1].delivery_id, 50, "no")]))
+        await bench.turn()
+    good = await bench.publish("good")
+
+    assert taker.bodies[-1] == good[0], "thirty keys that wait hold up nobody else"
+    assert bench.dispatch.window.held <= 8
+    holder.settle(Settlement(ack=[taker.got[-1].delivery_id]))
+    del taker.got[:]
+    settled: list[bytes] = []
+    for _ in range(200):
+        holder.set_credit(1000)
+        await bench.advance(1)
+        settled += taker.bodies
+        holder.settle(Settlement(ack=[d.delivery_id for d in taker.got]))
+        del taker.got[:]
+        await bench.turn()
+    assert sorted(settled) == sorted(body for body in bench.sent if body != good[0]), (
+        "each came again, and its follower"
+    )
+    for key in failing:
+        assert [body for body in settled if f'"{key}"'.encode() in body] == [
+            body for body in bench.sent if f'"{key}"'.encode() in body
+        ]
+    assert bench.dispatch.window.backlog == 0
+
+
+HALTING = replace(SPEC, on_dead_letter="halt")
+
+
+async def halted(bench: Bench) -> Taker:
+    """Have the first of two events of k1 given up, and those of k2 acknowledged."""
+    taker = Taker()
+    holder = bench.dispatch.attach(taker, 1000)
+    await bench.publish("k1", "k1")
+    holder.settle(Settlement(reject=[Nack(taker.got[0].delivery_id, None, "poison")]))
+    await bench.turn()
+    await bench.publish("k2", "k1")
+    holder.settle(Settlement(ack=[taker.got[-1].delivery_id]))
+    await bench.advance(100_000)
+    return taker
+
+
+async def test_a_key_whose_event_was_given_up_halts(make: Callable[..., Bench]) -> None:
+    bench = make(HALTING)
+    taker = await halted(bench)
+
+    assert taker.bodies == [bench.sent[0], bench.sent[2]], "nothing more of k1, and k2 goes on"
+    (letter,) = bench.letters.all
+    assert (letter.reason, letter.error, letter.body) == ("rejected", "poison", bench.sent[0])
+    assert letter.queue_id
+    assert bench.dispatch.window.held == 0, "it waits in its queue"
+    assert bench.dispatch.window.backlog == 3
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_halted_key_goes_on_in_order_when_its_letter_is_replayed(
+    make: Callable[..., Bench], anew: bool
+) -> None:
+    bench = make(HALTING)
+    taker = await halted(bench)
+    if anew:  # as on the next owner
+        bench.dispatch.lose(0)
+        bench.dispatch.resume(0, await bench.log.load(0))
+        await bench.turn()
+        assert len(taker.got) == 2
+    del taker.got[:]
+    assert bench.dispatch.window.release(0, 5, bench.letters.all[0].queue_id.encode())
+    for _ in range(3):
+        await bench.turn()
+        for holder in bench.dispatch.holders:
+            holder.settle(Settlement(ack=[d.delivery_id for d in taker.got]))
+    await bench.turn()
+
+    assert taker.bodies == [bench.sent[0], bench.sent[1], bench.sent[3]]
+    assert [d.attempt for d in taker.got] == [1, 1, 1]
+    assert (await bench.log.load(0)).queued == {}
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_halted_key_goes_on_without_an_event_that_is_purged(make: Callable[..., Bench], anew: bool) -> None:
+    bench = make(HALTING)
+    taker = await halted(bench)
+    if anew:
+        bench.dispatch.lose(0)
+        bench.dispatch.resume(0, await bench.log.load(0))
+        await bench.turn()
+    del taker.got[:]
+    assert bench.dispatch.window.drop(0, 5, bench.letters.all[0].queue_id.encode())
+    assert not bench.dispatch.window.drop(0, 5, bench.letters.all[0].queue_id.encode()), "only once"
+    for _ in range(3):
+        await bench.turn()
+        for holder in bench.dispatch.holders:
+            holder.settle(Settlement(ack=[d.delivery_id for d in taker.got]))
+    await bench.turn()
+
+    assert taker.bodies == [bench.sent[1], bench.sent[3]]
+    assert (await bench.log.load(0)).queued == {}
+
+
+async def test_a_paused_subscription_keeps_what_comes(make: Callable[..., Bench]) -> None:
+    bench, taker = make(), Taker()
+    holder = bench.dispatch.attach(taker, 100)
+    before = await bench.publish("k1")
+    bench.dispatch.change(replace(SPEC, paused=True))
+    holder.settle(Settlement(ack=[taker.got[0].delivery_id]))
+    later = await bench.publish("k1", "k2", "k2")
+    await bench.advance(5)
+    await bench.advance(1)
+    assert taker.bodies == before, "what was under way is settled, nothing new begins"
+    assert await bench.pending() == 0, "the lanes spilled"
+    assert bench.dispatch.window.held == 0
+
+    bench.dispatch.change(SPEC)
+    await bench.turn()
+    assert taker.bodies == [*before, later[0], later[1]]
+
+
+async def test_an_expired_event_is_not_delivered_and_lets_its_key_go_on(make: Callable[..., Bench]) -> None:
+    notes: list[Attempt] = []
+    bench, taker = make(), Taker()
+    bench.dispatch._journal = Notes(notes)
+    holder = bench.dispatch.attach(taker, 0)
+    bodies = await bench.publish("k1", expires_at=datetime.fromtimestamp(1005, UTC))
+    bodies += await bench.publish("k1")
+    await bench.advance(6)
+    holder.add_credit(10)
+    await bench.turn()
+
+    assert taker.bodies == [bodies[1]]
+    assert bench.dispatch.expired == 1
+    assert bench.letters.all == []
+    assert [(note.outcome, note.event_id) for note in notes] == [("expired", orjson.loads(bodies[0])["id"])]
+
+
+async def test_every_attempt_is_noted(make: Callable[..., Bench]) -> None:
+    notes: list[Attempt] = []
+    bench, taker = make(), Taker()
+    bench.dispatch._journal = Notes(notes)
+    holder = bench.dispatch.attach(taker, 10)
+    await bench.publish("k1")
+    bench.clock.advance(0.25)
+    remarks = {taker.got[-1].delivery_id: Remark(503, "try later")}
+    holder.settle(Settlement(nack=[Nack(taker.got[-1].delivery_id, 0, "no")], remarks=remarks))
+    await bench.turn()
+    await bench.advance(31)
+    await bench.advance(100)
+    holder.settle(Settlement(ack=[taker.got[-1].delivery_id]))
+
+    assert [(n.attempt, n.outcome, n.status, n.error, n.response) for n in notes] == [
+        (1, "failed", 503, "no", "try later"),
+        (2, "timed_out", None, "no acknowledgement within 30 s", ""),
+        (3, "acked", None, "", ""),
+    ]
+    assert notes[0].latency_ms == 250
+    assert not any(note.dead for note in notes)

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Sequence
 
 from router_client.errors import Overloaded
-from router_node.delivery.lane import Item, Lane, Taken
+from router_node.delivery.item import Head, Item
+from router_node.delivery.lane import Lane, Taken
 from router_node.flow.settle import Settler
 from router_node.log.memory import MemoryLog
 from router_node.log.port import LaneKey, LaneStep, LaneStepped, LostPartition, NewRecord, Position
 from stores.ports import DeadLetter
 from tests.support.signals import wait_for
+
+HEAD = Head("e", "k", 5, 0)
 
 
 class Letters:
@@ -49,7 +52,7 @@ async def test_a_refused_spill_waits_its_turn_while_entries_settle() -> None:
     running = asyncio.create_task(settler.run())
 
     def spill(number: int) -> None:
-        item = Item(lane, Position(1, number), 1, b"%d" % number, None, 0.0)
+        item = Item(lane, Position(1, number), 1, b"%d" % number, HEAD, 0.0, keyed=False)
         lane.spilling = True
         lane.unsaved.append(item)
         settler.make_durable(lane, driver)

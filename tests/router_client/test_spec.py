@@ -82,6 +82,8 @@ def test_defaults_are_spelled_out() -> None:
         "buffer": 1000,
         "overflow": "drop_oldest",
         "destination": {"kind": "consumer"},
+        "paused": False,
+        "paused_reason": "",
     }
 
 

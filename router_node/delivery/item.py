@@ -1,0 +1,105 @@
+"""One event in one lane: what is known of it, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from router_node.log.port import Entry, Position
+from stores.ports import DeadLetter
+
+if TYPE_CHECKING:
+    from router_node.delivery.holder import Holder
+    from router_node.delivery.lane import Lane
+
+HALTED = 2**62
+"""The time of the next attempt of an event that was given up and halts its key: until somebody decides."""
+
+
+class State(IntEnum):
+    """Where an item stands."""
+
+    READY = 0
+    BEHIND = 1
+    IN_FLIGHT = 2
+    WAITING = 3
+    DONE = 4
+
+
+class Head(NamedTuple):
+    """What delivery needs to know of an event besides its bytes; ``expires_us`` is 0 when it does not expire."""
+
+    event_id: str
+    correlation_id: str
+    priority: int
+    expires_us: int
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any]) -> Head:
+        """Read an event object."""
+        expires_at = event.get("expires_at")
+        expires_us = int(datetime.fromisoformat(expires_at).timestamp() * 1e6) if expires_at else 0
+        return cls(event["id"], event["correlation_id"], event["priority"], expires_us)
+
+
+class Item:
+    """One event in one lane. ``key`` is None when its subscription does not order events."""
+
+    __slots__ = (
+        "accepted_at_us",
+        "attempts",
+        "body",
+        "deadline",
+        "delivery_id",
+        "due_us",
+        "entry",
+        "error",
+        "event_id",
+        "expires_us",
+        "holder",
+        "kept",
+        "key",
+        "lane",
+        "letter",
+        "position",
+        "priority",
+        "queue_id",
+        "sent_at",
+        "since",
+        "state",
+    )
+
+    def __init__(
+        self,
+        lane: Lane,
+        position: Position,
+        accepted_at_us: int,
+        body: bytes,
+        head: Head,
+        since: float,
+        *,
+        keyed: bool = True,
+    ) -> None:
+        self.lane = lane
+        self.position = position
+        self.accepted_at_us = accepted_at_us
+        self.body = body
+        self.event_id = head.event_id
+        self.key = head.correlation_id if keyed else None
+        self.priority = head.priority
+        self.expires_us = head.expires_us
+        self.since = since
+        self.entry: Entry | None = None
+        self.kept = ""
+        self.queue_id: bytes | None = None
+        self.state = State.READY
+        self.attempts = 0
+        self.due_us = 0
+        self.error = ""
+        self.letter: DeadLetter | None = None
+        self.delivery_id = ""
+        self.holder: Holder | None = None
+        self.sent_at = 0.0
+        self.deadline = 0.0
