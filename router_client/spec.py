@@ -176,7 +176,7 @@ _CHECKS: dict[str, Any] = {
     "ordering": _one_of("key", "none"),
     "ack_timeout_s": _number(0.05, 43_200),
     "retry": _retry,
-    "on_dead_letter": _one_of("release"),
+    "on_dead_letter": _one_of("release", "halt"),
     "max_in_flight": _integer(1, MAX_IN_FLIGHT),
     "durable": _boolean,
     "buffer": _integer(1, 100_000),

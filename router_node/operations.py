@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFo
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
+from router_node.delivery.window import Window
 from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition, Spill
 from router_node.pipeline import Pipeline
@@ -44,6 +45,10 @@ class Others(Protocol):
         """Have letters of other nodes' partitions delivered again: the ids left for this node, how many were done."""
         ...
 
+    async def purge(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
+        """Have letters purged that halt keys of other nodes' partitions; returns what replay does."""
+        ...
+
     def fault(self) -> str | None:
         """Say why this node is not to be sent work, None when it is."""
         ...
@@ -60,6 +65,10 @@ class Alone:
         return []
 
     async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
+        """See Others."""
+        return list(letter_ids), 0
+
+    async def purge(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
         """See Others."""
         return list(letter_ids), 0
 
@@ -216,13 +225,37 @@ class Operations:
             letter = await self._stored(self._letters.get(letter_id))
             if letter is None:
                 continue
-            await self._requeue(letter)
+            if not self._decided(letter, Window.release):
+                await self._requeue(letter)
+            await self._written()
             replayed += await self._stored(self._letters.remove([letter_id]))
         return replayed
 
     async def purge_dead_letters(self, letter_ids: Sequence[str]) -> int:
-        """See Management."""
+        """See Management. One that halts its key is purged by the owner of its partition, and the key goes on."""
+        letters = [letter for each in letter_ids if (letter := await self._stored(self._letters.get(each)))]
+        halting = [letter.id for letter in letters if letter.queue_id]
+        here, purged = await self.others.purge(halting) if halting else ([], 0)
+        plain = [letter.id for letter in letters if not letter.queue_id]
+        return purged + await self.purge_here(here) + await self._stored(self._letters.remove(plain))
+
+    async def purge_here(self, letter_ids: Sequence[str]) -> int:
+        """Purge letters that halt keys of this node's own partitions; returns how many there were."""
+        for each in letter_ids:
+            letter = await self._stored(self._letters.get(each))
+            if letter is not None and letter.subscription in self._pipeline.registry:
+                self._decided(letter, Window.drop)
+        await self._written()
         return await self._stored(self._letters.remove(letter_ids))
+
+    def _decided(self, letter: DeadLetter, decision: Callable[[Window, int, int, bytes], bool]) -> bool:
+        """Decide on the event that halts its key; False when it is in no queue (any more)."""
+        if not letter.queue_id:
+            return False
+        if (letter.partition, 0) not in self._pipeline.reader.owned():
+            raise Unavailable(f"partition {letter.partition} is not owned by this node now; try again")
+        window = self._pipeline.registry.get(letter.subscription).window
+        return decision(window, letter.partition, _priority_of(letter), letter.queue_id.encode())
 
     async def checks(self) -> dict[str, dict[str, Any]]:
         """See Management."""
@@ -256,6 +289,13 @@ class Operations:
             raise Unavailable(f"partition {letter.partition} is not owned by this node now; try again")
         if isinstance(answer, Overloaded):
             raise answer
+
+    async def _written(self) -> None:
+        try:
+            async with asyncio.timeout(DISCARD_S):
+                await self._pipeline.settler.written()
+        except TimeoutError as error:
+            raise Unavailable("the log is slow to take what was decided; try again") from error
 
     async def _stored(self, call: Awaitable[T]) -> T:
         try:

@@ -91,7 +91,8 @@ class OtherNodes:
         self._cluster = cluster
         self._operations = operations
         cluster.questions["subscriptions"] = self._tell_subscriptions
-        cluster.questions["replay"] = self._replay_here
+        cluster.questions["replay"] = operations.replay_here
+        cluster.questions["purge"] = operations.purge_here
 
     async def changed(self) -> None:
         """See Others."""
@@ -105,6 +106,13 @@ class OtherNodes:
 
     async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
         """See Others."""
+        return await self._at_owners("replay", letter_ids)
+
+    async def purge(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
+        """See Others."""
+        return await self._at_owners("purge", letter_ids)
+
+    async def _at_owners(self, what: str, letter_ids: Sequence[str]) -> tuple[list[str], int]:
         heads = {letter_id: letter_id.partition("-")[0] for letter_id in letter_ids}
         partitions = {letter_id: int(head) for letter_id, head in heads.items() if head.isdecimal()}
         owners = await self._cluster.owners(set(partitions.values()))
@@ -115,7 +123,7 @@ class OtherNodes:
             owner = owners.get(partitions.get(letter_id, -1), self._cluster.node_id)
             (here if owner == self._cluster.node_id else theirs.setdefault(owner, [])).append(letter_id)
         for owner, ids in theirs.items():
-            done += int(await self._cluster.link.ask(owner, "replay", ids))
+            done += int(await self._cluster.link.ask(owner, what, ids))
         return here, done
 
     def fault(self) -> str | None:
@@ -137,6 +145,3 @@ class OtherNodes:
 
     async def _tell_subscriptions(self, _: Any) -> list[dict[str, Any]]:
         return self._operations.subscriptions_here()
-
-    async def _replay_here(self, letter_ids: Any) -> int:
-        return await self._operations.replay_here(letter_ids)

@@ -136,8 +136,10 @@ class RedisLanes:
 
 
 def _header(letter: DeadLetter) -> bytes:
+    halts = {"queue_id": letter.queue_id} if letter.queue_id else {}
     return orjson.dumps(
         {
+            **halts,
             "subscription": letter.subscription,
             "reason": letter.reason,
             "error": letter.error,

@@ -10,7 +10,10 @@ from stores.ports import DeadLetter, DeadLetterPage
 from stores.sqlite.connection import SqliteConnection
 from stores.text import is_storable
 
-COLUMNS = "id, subscription, partition, reason, error, attempts, accepted_at_us, dead_at_us, event_id, event_type, body"
+COLUMNS = (
+    "id, subscription, partition, reason, error, attempts, accepted_at_us, dead_at_us, event_id, event_type, body, "
+    "queue_id"
+)
 MAX_DIGITS = 18  # fits a 64-bit integer
 NAMES = COLUMNS.split(", ")
 INSERT = f"INSERT OR IGNORE INTO dead_letters ({COLUMNS}) VALUES ({','.join('?' * len(NAMES))})"
