@@ -17,10 +17,11 @@ from router_client.errors import ClosedError, EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.right import Right
+from router_node.delivery.sequencer import InOrder, Sequencer
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.flow.append import Appender, AppendToLog, Relocate
 from router_node.flow.deliver import Dispatch
-from router_node.flow.match import Routable, RouterEngine
+from router_node.flow.match import Receiver, Routable, RouterEngine
 from router_node.flow.outbox import OutboxKeeper
 from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
@@ -102,11 +103,12 @@ class Pipeline:
             self.outbox.were_stored,
             self.outbox.released,
         )
-        self.registry = Registry(self._new_dispatch)
+        self.sequencer = Sequencer(self.settler.release)
+        self.registry = Registry(self._new_dispatch, self._way_in)
         self.router = RouterEngine(
             self.registry.routes_of, global_filters, self.persister.offer, self._bury_unreadable, self.settler.release
         )
-        self.reader = Reader(ingest, self.bell, self.settler.room, self.settler.held, self._route)
+        self.reader = Reader(ingest, self.bell, self.settler, self.sequencer, self._route)
         self.appender = Appender(ingest.append, self._rang, relocate)
         self.replicating = Appender(append_replicated, self._rang, relocate)
         self.publisher = Publisher(
@@ -140,6 +142,7 @@ class Pipeline:
     def disown(self, partition: int) -> None:
         """Drop everything of a partition: its next owner goes on from what is durable."""
         self.reader.lose(partition)
+        self.sequencer.lose(partition)
         self.persister.lose(partition)
         self.registry.lose(partition)
         self.settler.forget(partition)
@@ -253,6 +256,9 @@ class Pipeline:
         )
         dispatch.sharers = self._sharers
         return dispatch
+
+    def _way_in(self, dispatch: Dispatch) -> Receiver:
+        return InOrder(self.sequencer, dispatch) if dispatch.strict else dispatch
 
     def end(self, name: str, error: EventRouterError) -> None:
         """End a subscription: its consumers are told, its backlog is dropped."""

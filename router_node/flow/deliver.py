@@ -58,7 +58,7 @@ class Dispatch:
         self.holders = Holders()
         capacity = MEMORY_EVENTS if self._spills else spec.buffer
         self._ready = Sharing(self.holders, capacity, overflow, lambda: self.holders.takers(self.sharers))
-        self._regroup = False
+        self._regroup = self._ended = False
         self.window = Window(
             spec.name,
             upkeep,
@@ -112,7 +112,7 @@ class Dispatch:
     def offer(self, entry: Entry, position: Position, body: bytes, head: Head) -> None:
         """Take an event that matched; its entry is held until the event is settled or spilled."""
         lane = self.window.lane(entry.partition, entry.priority)
-        if self.window.spilled_before(lane, position):
+        if self._ended or self.window.spilled_before(lane, position):
             return
         now = self._clock.monotonic()
         accepted_at_us = entry.accepted_at(position)
@@ -246,6 +246,7 @@ class Dispatch:
 
     def end(self, error: EventRouterError) -> None:
         """Tell every consumer that the subscription is gone, and let go of what it held in memory."""
+        self._ended = True
         self.dismiss(error)
         self.in_flight.clear()
         self.window.close()

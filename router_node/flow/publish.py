@@ -12,7 +12,7 @@ from router_node.contract import Published
 from router_node.log.port import NewRecord
 
 ACK_LEVELS = ("accepted", "replicated", "stored")
-NOT_YET = ("deliver_at", "expires_at")
+NOT_YET = ("deliver_at",)
 
 
 Append = Callable[[Sequence[NewRecord]], Awaitable[list[tuple[NewRecord, bool | EventRouterError]]]]
@@ -88,7 +88,7 @@ class Publisher:
     def _record(self, event: dict[str, Any], id_was_chosen: bool) -> tuple[str, NewRecord]:
         for field in NOT_YET:
             if field in event:
-                raise InvalidInput("scheduled and expiring events are not offered by this version", field=field)
+                raise InvalidInput("scheduled events are not offered by this version", field=field)
         body = encode_object(event, self._max_event_bytes)
         event_id, slot = event["id"], slot_of(event["correlation_id"])
         partition, table = self._place(slot)

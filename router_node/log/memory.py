@@ -72,6 +72,7 @@ class MemoryLog:
         now = await self.now_us()
         answers: list[Answer] = []
         batches: dict[tuple[int, int, bool], list[NewRecord]] = defaultdict(list)
+        priorities: dict[int, int] = {}
         for record in records:
             if self._spilled >= SPILLED_AT_MOST:
                 answers.append(Overloaded("too many events wait for subscriptions that nobody consumes"))
@@ -84,7 +85,15 @@ class MemoryLog:
             answers.append(duplicate)
             if not duplicate:
                 self._unsettled[record.partition] += 1
+                if priorities.setdefault(record.slot, record.priority) != record.priority:
+                    self._commit(batches, now)  # a key has a single priority in each batch: they are numbered in order
+                    batches.clear()
+                    priorities = {record.slot: record.priority}
                 batches[record.partition, record.priority, record.kept != ""].append(record)
+        self._commit(batches, now)
+        return answers
+
+    def _commit(self, batches: dict[tuple[int, int, bool], list[NewRecord]], now: int) -> None:
         for (partition, priority, _), batch in batches.items():
             for start in range(0, len(batch), MAX_BATCH_EVENTS):
                 part = batch[start : start + MAX_BATCH_EVENTS]
@@ -92,7 +101,6 @@ class MemoryLog:
                 at = max(now, self._last_at[partition] + 1)
                 self._last_at[partition] = at + len(part) - 1
                 self._add(partition, priority, at, [record.body for record in part], kept)
-        return answers
 
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
         """See IngestLog."""

@@ -93,6 +93,11 @@ class Entry:
     fence: int = 0
     kept: Sequence[str] = ()
 
+    @property
+    def last(self) -> Position:
+        """The position of the last event; ``NOWHERE`` for an entry without any."""
+        return Position(self.first.generation, self.first.sequence + len(self.bodies) - 1) if self.bodies else NOWHERE
+
     def accepted_at(self, position: Position) -> int:
         """Return when the event at ``position`` was accepted, µs since 1970: one microsecond apart within a batch."""
         return self.accepted_at_us + position.sequence - self.first.sequence

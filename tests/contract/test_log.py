@@ -102,7 +102,7 @@ async def lose(logs: Logs, request: pytest.FixtureRequest, command: str) -> None
 
 
 def record(n: int, *, priority: int = 5, dedup: str | None = None, partition: int = P) -> NewRecord:
-    return NewRecord(partition, priority, dedup, b'{"n":%d}' % n)
+    return NewRecord(partition, priority, dedup, b'{"n":%d}' % n, slot=n)
 
 
 def letter(n: int) -> DeadLetter:
@@ -435,3 +435,16 @@ async def test_another_server_begins_a_generation_and_goes_on_taking_appends(log
     assert begun.generation > before.generation
     assert taken == [False]
     assert again == begun
+
+
+async def test_events_of_one_key_are_numbered_in_order_whatever_their_priorities(logs: Logs) -> None:
+    levels = [5, 9, 0, 9, 5]
+    records = [record(n, priority=level)._replace(slot=7) for n, level in enumerate(levels)]
+    others = [record(10 + n, priority=level)._replace(slot=100 + n) for n, level in enumerate(levels)]
+    await logs.ingest.append([each for pair in zip(records, others, strict=True) for each in pair])
+
+    entries = await logs.ingest.read([(P, level) for level in range(10)], 10)
+    found = {body: entry.first.sequence + at for entry in entries for at, body in enumerate(entry.bodies)}
+    mine = [found[each.body] for each in records]
+    assert mine == sorted(mine)
+    assert sorted(found.values()) == list(range(1, 11))
