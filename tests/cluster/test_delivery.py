@@ -42,14 +42,16 @@ async def test_strict_keeps_a_key_in_order_across_priorities(redis_url: str, dat
         async with client(two) as site, client(three) as publisher:
             for start in range(0, 1000, 100):
                 await publisher.publish_many(events[start : start + 100])
-            async with site.subscription("strict").topics("a.>").ordering("strict").open() as deliveries:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(publish_by_and_by(publisher, events[1000:]))
-                    async with asyncio.timeout(60):
-                        for _ in events:
-                            delivery = await anext(deliveries)
-                            got[delivery.event.correlation_id].append(delivery.event.payload["n"])
-                            await delivery.ack()
+            async with (
+                site.subscription("strict").topics("a.>").ordering("strict").open() as deliveries,
+                asyncio.TaskGroup() as tasks,
+            ):
+                tasks.create_task(publish_by_and_by(publisher, events[1000:]))
+                async with asyncio.timeout(60):
+                    for _ in events:
+                        delivery = await anext(deliveries)
+                        got[delivery.event.correlation_id].append(delivery.event.payload["n"])
+                        await delivery.ack()
     for key, numbers in got.items():
         assert numbers == sorted(numbers), key
     assert sum(map(len, got.values())) == len(events)
