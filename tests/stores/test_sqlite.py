@@ -25,8 +25,7 @@ async def test_processes_that_migrate_at_the_same_time_apply_each_migration_once
     applied = await asyncio.gather(*(database.migrate() for database in databases))
 
     assert sorted(name for names in applied for name in names) == [
-        "0001_events_subscriptions_dead_letters",
-        "0002_outbox",
+        migration.name for migration in migrations_of("stores.sqlite")
     ]
     for database in databases:
         await database.close()
