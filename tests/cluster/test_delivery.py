@@ -133,9 +133,9 @@ async def test_a_halted_key_survives_its_owner_and_goes_on_when_replayed(redis_u
         assert (await send(left[1], "POST", "/v1/dead-letters/replay", {"ids": [letters[0]["id"]]}))["replayed"] == 1
         order = []
         for _ in range(3):
-            (delivery,) = (
-                await send(left[0], "POST", "/v1/subscriptions/halting/pull", {"max": 1, "wait_s": 10})
-            )["deliveries"]
+            (delivery,) = (await send(left[0], "POST", "/v1/subscriptions/halting/pull", {"max": 1, "wait_s": 10}))[
+                "deliveries"
+            ]
             order.append(delivery["event"]["payload"]["n"])
             await send(left[0], "POST", "/v1/subscriptions/halting/settle", {"ack": [delivery["delivery_id"]]})
         assert order == [0, 1, 2]
