@@ -27,13 +27,15 @@ from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
 from router_node.flow.publish import Publisher
 from router_node.flow.read import Bell, Reader
+from router_node.flow.schedule import Scheduler
 from router_node.flow.settle import Settler
 from router_node.log.port import (
+    SCHEDULE,
+    DurableLanes,
     Entry,
     Generations,
     IngestLog,
     LaneKey,
-    LaneLog,
     LogUnavailable,
     LostPartition,
     Position,
@@ -46,7 +48,7 @@ TICK_S = 0.05
 FULL_S = 0.25
 DRAIN_S = 5.0
 LET_GO_S = 0.15
-COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped")
+COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped", "expired")
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +67,7 @@ class Pipeline:
         *,
         partitions: int,
         ingest: IngestLog,
-        lanes: LaneLog,
+        lanes: DurableLanes,
         generations: Generations,
         append_replicated: AppendToLog,
         store: EventStore,
@@ -105,14 +107,20 @@ class Pipeline:
         )
         self.sequencer = Sequencer(self.settler.release)
         self.registry = Registry(self._new_dispatch, self._way_in)
+        self.scheduler = Scheduler(lanes, self.settler, clock, self._rang, self._lose)
         self.router = RouterEngine(
-            self.registry.routes_of, global_filters, self.persister.offer, self._bury_unreadable, self.settler.release
+            self.registry.routes_of,
+            global_filters,
+            self.persister.offer,
+            self._bury_unreadable,
+            self.settler.release,
+            self.scheduler.defer,
         )
         self.reader = Reader(ingest, self.bell, self.settler, self.sequencer, self._route)
         self.appender = Appender(ingest.append, self._rang, relocate)
         self.replicating = Appender(append_replicated, self._rang, relocate)
         self.publisher = Publisher(
-            place, self.appender.append, self.replicating.append, self.outbox.stored, max_event_bytes
+            place, self.appender.append, self.replicating.append, self.outbox.stored, clock.log_us, max_event_bytes
         )
         self.ended_totals: Counter[str] = Counter()
         self.refused_subscriptions: set[str] = set()
@@ -128,6 +136,7 @@ class Pipeline:
         """
         state = await self._lanes.load(partition)
         self.persister.resume(partition, state)
+        self.scheduler.resume(partition, state)
         for lane in barred:
             if lane.subscription in self.registry:
                 self.registry.get(lane.subscription).window.bar(partition, lane.priority)
@@ -144,6 +153,7 @@ class Pipeline:
         self.reader.lose(partition)
         self.sequencer.lose(partition)
         self.persister.lose(partition)
+        self.scheduler.lose(partition)
         self.registry.lose(partition)
         self.settler.forget(partition)
 
@@ -189,6 +199,7 @@ class Pipeline:
             ]
             reading = tasks.create_task(self.reader.run(), name="read")
             ticking = tasks.create_task(self._tick(), name="tick")
+            scheduling = tasks.create_task(self.scheduler.run(), name="schedule")
             settling = [
                 tasks.create_task(self.persister.run(), name="persist"),
                 tasks.create_task(self.settler.run(), name="settle"),
@@ -201,6 +212,7 @@ class Pipeline:
             await asyncio.wait(appending, timeout=DRAIN_S)
             reading.cancel()
             ticking.cancel()
+            scheduling.cancel()
             await self._drain()
             for task in (*appending, *settling):
                 task.cancel()
@@ -269,7 +281,7 @@ class Pipeline:
             self.ended_totals.update({count: getattr(dispatch, count) for count in COUNTED})
 
     def _is_known(self, subscription: str) -> bool:
-        known = (STORE_LANE, ROUTER_LANE, *self.refused_subscriptions)
+        known = (STORE_LANE, ROUTER_LANE, SCHEDULE, *self.refused_subscriptions)
         return subscription in self.registry or subscription in known or self._foreign(subscription)
 
     def _abandon(self, lanes: Iterable[LaneKey]) -> None:
