@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from bisect import bisect_right
 from collections import OrderedDict, defaultdict
@@ -13,6 +14,7 @@ from router_node.log.port import (
     MAX_BATCH_EVENTS,
     Answer,
     Begun,
+    Due,
     Entry,
     LaneKey,
     LaneStep,
@@ -33,7 +35,7 @@ SPILLED_AT_MOST = 500_000
 
 
 class MemoryLog:
-    """IngestLog, LaneLog and Generations in dictionaries; its one process owns every partition, so nothing is fenced.
+    """IngestLog, DurableLanes and Generations in dictionaries; its one process owns every partition: nothing is fenced.
 
     ``backlog_limit`` bounds unsettled events per partition; ``dedup_window_s`` and ``dedup_ids`` bound, in time and
     number per partition, the ids remembered for deduplication. Beyond ``SPILLED_AT_MOST`` events in lanes' queues,
@@ -64,6 +66,7 @@ class MemoryLog:
         self._queues: dict[LaneKey, OrderedDict[bytes, Spilled]] = defaultdict(OrderedDict)
         self._retries: dict[LaneKey, dict[bytes, RetryState]] = defaultdict(dict)
         self._high_water: dict[LaneKey, Position] = {}
+        self._due: dict[int, list[tuple[int, bytes, LaneKey]]] = defaultdict(list)
         self._outbox: dict[tuple[int, str], int] = {}
         self._fed: dict[int, bool] = defaultdict(bool)
 
@@ -182,8 +185,10 @@ class MemoryLog:
             ids = []
             for spill in step.spill:
                 queue_id = self._new_id()
-                queue[queue_id] = Spilled(queue_id, *spill)
+                queue[queue_id] = Spilled(queue_id, *spill[:4])
                 ids.append(queue_id)
+                if spill.due_us:
+                    heapq.heappush(self._due[step.lane.partition], (spill.due_us, queue_id, step.lane))
                 if spill.kept:
                     key = (spill.accepted_at_us, spill.kept)
                     self._outbox[key] = self._outbox.get(key, 0) + 1
@@ -202,6 +207,21 @@ class MemoryLog:
                     released += self._let_go(removed.accepted_at_us, removed.kept)
             answers.append(LaneStepped(ids, len(queue), released))
         return answers
+
+    async def due(self, partition: int, limit: int) -> Due | LostPartition:
+        """See Schedule."""
+        due, moved = self._due[partition], list[int]()
+        now = await self.now_us()
+        while due and due[0][0] <= now and len(moved) < limit:
+            _, queue_id, lane = heapq.heappop(due)
+            event = self._queues[lane].pop(queue_id, None)
+            if event is not None:
+                self._spilled -= 1
+                self._unsettled[partition] += 1
+                kept = [event.kept] if event.kept else []
+                self._enter(partition, lane.priority, event.accepted_at_us, [event.body], kept)
+                moved.append(lane.priority)
+        return Due(moved, due[0][0] if due else None)
 
     async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
         """See LaneLog."""
@@ -240,11 +260,14 @@ class MemoryLog:
         return False
 
     def _add(self, partition: int, priority: int, at: int, bodies: list[bytes], kept: list[str]) -> None:
+        self._enter(partition, priority, at, bodies, kept)
+        self._outbox.update({(at + n, event_id): 1 for n, event_id in enumerate(kept)})
+
+    def _enter(self, partition: int, priority: int, at: int, bodies: list[bytes], kept: list[str]) -> None:
         first = Position(self._generation, self._sequence[partition] + 1)
         self._sequence[partition] += len(bodies)
         entry_id = self._new_id()
         self._fresh[partition, priority][entry_id] = Entry(partition, priority, entry_id, first, at, bodies, kept=kept)
-        self._outbox.update({(at + n, event_id): 1 for n, event_id in enumerate(kept)})
 
     def _new_id(self) -> bytes:
         self._next += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -133,10 +134,38 @@ async def test_a_halted_key_survives_its_owner_and_goes_on_when_replayed(redis_u
         assert (await send(left[1], "POST", "/v1/dead-letters/replay", {"ids": [letters[0]["id"]]}))["replayed"] == 1
         order = []
         for _ in range(3):
-            (delivery,) = (
-                await send(left[0], "POST", "/v1/subscriptions/halting/pull", {"max": 1, "wait_s": 10})
-            )["deliveries"]
+            (delivery,) = (await send(left[0], "POST", "/v1/subscriptions/halting/pull", {"max": 1, "wait_s": 10}))[
+                "deliveries"
+            ]
             order.append(delivery["event"]["payload"]["n"])
             await send(left[0], "POST", "/v1/subscriptions/halting/settle", {"ack": [delivery["delivery_id"]]})
         assert order == [0, 1, 2]
         assert (await get(left[0], "/v1/dead-letters?subscription=halting"))["dead_letters"] == []
+
+
+async def test_scheduled_events_are_due_whoever_owns_their_partitions_then(redis_url: str, database_url: str) -> None:
+    async with nodes(redis_url, database_url, lease_ms=1000) as (one, two, three):
+        await send(one, "PUT", "/v1/subscriptions/later", {"topics": ["a.>"]})
+        due = datetime.now(UTC) + timedelta(seconds=6)
+        events = [
+            {"type": "a.b", "correlation_id": f"k{n}", "payload": {"n": n}, "deliver_at": due.isoformat()}
+            for n in range(120)
+        ]
+        async with client(two) as publisher:
+            await publisher.publish_many(events)
+
+            async def kept() -> bool:
+                found = await get(one, "/v1/events?type=a.b&limit=1000")
+                return len(found["events"]) == 120
+
+            await wait_for(kept, 5, "they are stored before they are due")
+            three.kill()
+            got: list[int] = []
+            async with client(one) as site, site.subscription("later").topics("a.>").open() as deliveries:
+                async with asyncio.timeout(30):
+                    while len(got) < 120:
+                        delivery = await anext(deliveries)
+                        assert datetime.now(UTC) >= due - timedelta(milliseconds=100)
+                        got.append(delivery.event.payload["n"])
+                        await delivery.ack()
+        assert set(got) == set(range(120))
