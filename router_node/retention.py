@@ -11,7 +11,8 @@ from router_node.clock import Clock
 from stores.errors import StoreError
 from stores.ports import DeliveryLog
 
-LOOK_S = 60.0
+LOOKS = 20
+LONGEST_LOOK_S = 60.0
 STEP_ATTEMPTS = 2000
 PAUSE_S = 0.05
 DAY_US = 86_400 * 1_000_000
@@ -28,18 +29,19 @@ class Retention:
     def __init__(self, delivery_log: DeliveryLog, days: float, clock: Clock, mine: Callable[[], bool]) -> None:
         self._log = delivery_log
         self._kept_us = int(days * DAY_US)
+        self._look_s = min(self._kept_us / 1e6 / LOOKS, LONGEST_LOOK_S)
         self._clock = clock
         self._mine = mine
         self.expired = 0
 
     async def run(self) -> None:
-        """Look every ``LOOK_S``, until cancelled."""
+        """Look every minute, or ``LOOKS`` times while an attempt is kept if that is sooner, until cancelled."""
         while True:
             try:
                 await self.sweep()
             except (StoreError, TimeoutError) as error:
                 log.warning("old attempts stay in the delivery log for now", error=str(error))
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._look_s)
 
     async def sweep(self) -> int:
         """Remove all that is old enough by now, in steps with a pause after each; returns how many attempts went.

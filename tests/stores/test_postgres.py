@@ -307,7 +307,6 @@ async def test_attempts_are_found_and_expired_by_index(database_url: str) -> Non
         (AttemptQuery(subscription="s7", outcome="failed", descending=False), "attempts_by_subscription"),
         (AttemptQuery(subscription="s7", cursor=write_cursor(700, "node 1")), "attempts_by_subscription"),
         (AttemptQuery(), "attempts_pkey"),
-        (AttemptQuery(outcome="failed"), "attempts_pkey"),
     ):
         explaining = Explaining(connection)
         await PostgresDeliveryLog(explaining).query(query)
