@@ -122,7 +122,7 @@ def count_letters(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 
 @app.command("show", epilog=examples(*SHOW_EXAMPLES))
 def show_letter(letter_id: LetterId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Show one dead letter: why, the last error, the event, its history.
+    """Show one dead letter: why, its event and its history.
 
     The history is of the delivery log, oldest first. With --json: the dead
     letter, one document.

@@ -56,7 +56,7 @@ class Settings(BaseModel):
     max_event_bytes: int = Field(default=256 * 1024, ge=1024, le=256 * 1024, description="largest encoded event")
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="largest HTTP body")
     delivery_log: str = Field(
-        default="all", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
+        default="failures", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
     )
     delivery_log_days: float = Field(default=7, gt=0, le=3650, description="how long logged attempts are kept")
     global_filters: tuple[dict[str, Any], ...] = Field(default=(), description="events failing one are not routed")
