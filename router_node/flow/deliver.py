@@ -16,7 +16,7 @@ from router_node.contract import NO_REMARK, Consumer, Delivery, Remark, Settleme
 from router_node.delivery.holder import Holder, Holders
 from router_node.delivery.in_flight import InFlight
 from router_node.delivery.item import HALTED, Head, Item, State
-from router_node.delivery.journal import Journal, NoJournal, attempt_of
+from router_node.delivery.journal import Journal, attempt_of
 from router_node.delivery.letters import letter_of
 from router_node.delivery.priority_queue import Offer
 from router_node.delivery.retry import backoff_s
@@ -51,7 +51,7 @@ class Dispatch:
         self._clock = clock
         self._right = right
         self._on_end = on_end
-        self._journal = journal or NoJournal()
+        self._journal = journal if spec.durable else None
         overflow = "block" if spec.durable else spec.overflow
         self._spills = overflow == "block"
         self.sharers = 1
@@ -381,7 +381,7 @@ class Dispatch:
         self._finish(item)
 
     def _note(self, item: Item, outcome: str, remark: Remark = NO_REMARK, *, dead: bool = False) -> None:
-        if self.spec.durable and self._journal.wants(outcome, item.attempts):
+        if self._journal is not None and self._journal.wants(outcome, item.attempts):
             latency_ms = (self._clock.monotonic() - item.sent_at) * 1000
             self._journal.note(attempt_of(item, outcome, self._clock.log_us(), latency_ms, remark, dead=dead))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 import time
-from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from itertools import islice
 
 from router_client.errors import Overloaded
+from router_node.log.memory_queue import MemoryQueue
 from router_node.log.port import (
     MAX_BATCH_EVENTS,
     Answer,
@@ -63,7 +63,7 @@ class MemoryLog:
         self._ids: dict[int, OrderedDict[str, int]] = defaultdict(OrderedDict)
         self._fresh: dict[tuple[int, int], OrderedDict[bytes, Entry]] = defaultdict(OrderedDict)
         self._pending: dict[tuple[int, int], OrderedDict[bytes, Entry]] = defaultdict(OrderedDict)
-        self._queues: dict[LaneKey, OrderedDict[bytes, Spilled]] = defaultdict(OrderedDict)
+        self._queues: dict[LaneKey, MemoryQueue] = defaultdict(MemoryQueue)
         self._retries: dict[LaneKey, dict[bytes, RetryState]] = defaultdict(dict)
         self._high_water: dict[LaneKey, Position] = {}
         self._due: dict[int, list[tuple[int, bytes, LaneKey]]] = defaultdict(list)
@@ -185,7 +185,7 @@ class MemoryLog:
             ids = []
             for spill in step.spill:
                 queue_id = self._new_id()
-                queue[queue_id] = Spilled(queue_id, *spill[:4])
+                queue.add(Spilled(queue_id, *spill[:4]))
                 ids.append(queue_id)
                 if spill.due_us:
                     heapq.heappush(self._due[step.lane.partition], (spill.due_us, queue_id, step.lane))
@@ -200,7 +200,7 @@ class MemoryLog:
                 await self._dead_letters.add(step.dead)
             released: Released = []
             for queue_id in step.remove:
-                removed = queue.pop(queue_id, None)
+                removed = queue.pop(queue_id)
                 self._spilled -= removed is not None
                 self._retries[step.lane].pop(queue_id, None)
                 if removed is not None and removed.kept:
@@ -214,7 +214,7 @@ class MemoryLog:
         now = await self.now_us()
         while due and due[0][0] <= now and len(moved) < limit:
             _, queue_id, lane = heapq.heappop(due)
-            event = self._queues[lane].pop(queue_id, None)
+            event = self._queues[lane].pop(queue_id)
             if event is not None:
                 self._spilled -= 1
                 self._unsettled[partition] += 1
@@ -225,21 +225,15 @@ class MemoryLog:
 
     async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
         """See LaneLog."""
-        found = []
-        for lane, after, count in wants:
-            queue = self._queues.get(lane, OrderedDict())
-            ids = list(queue)
-            start = bisect_right(ids, after)
-            found.append([queue[i] for i in ids[start : start + count]])
-        return found
+        return [self._queues[lane].after(after, count) if lane in self._queues else [] for lane, after, count in wants]
 
     async def discard(self, lane: LaneKey) -> Released | LostPartition:
         """See LaneLog."""
         self._retries.pop(lane, None)
         self._high_water.pop(lane, None)
-        gone = self._queues.pop(lane, OrderedDict())
+        gone = self._queues.pop(lane, MemoryQueue())
         self._spilled -= len(gone)
-        return [key for each in gone.values() if each.kept for key in self._let_go(each.accepted_at_us, each.kept)]
+        return [key for each in gone if each.kept for key in self._let_go(each.accepted_at_us, each.kept)]
 
     def _let_go(self, accepted_at_us: int, event_id: str) -> Released:
         """Count one place less that holds an event which had to be stored; return it with the last."""
