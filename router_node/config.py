@@ -55,6 +55,10 @@ class Settings(BaseModel):
     dedup_window_s: float = Field(default=120.0, ge=1, le=86_400, description="how long an event id is remembered")
     max_event_bytes: int = Field(default=256 * 1024, ge=1024, le=256 * 1024, description="largest encoded event")
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="largest HTTP body")
+    delivery_log: str = Field(
+        default="failures", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
+    )
+    delivery_log_days: float = Field(default=7, gt=0, le=3650, description="how long logged attempts are kept")
     global_filters: tuple[dict[str, Any], ...] = Field(default=(), description="events failing one are not routed")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     log_format: str = Field(default="json", pattern="^(json|console)$")

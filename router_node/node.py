@@ -32,6 +32,7 @@ from router_node.delivery.right import Right
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.flow.append import AppendToLog, Relocate
+from router_node.flow.record import Recorder
 from router_node.log.memory import MemoryLog
 from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
 from router_node.log.redis_calls import RedisCalls
@@ -39,6 +40,7 @@ from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
 from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
 from router_node.operations import Operations
 from router_node.pipeline import Pipeline
+from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
@@ -65,12 +67,14 @@ class Node:
         pipeline: Pipeline,
         operations: Operations,
         metrics: Metrics,
+        retention: Retention,
         cluster: Cluster | None = None,
     ) -> None:
         self.settings = settings
         self.pipeline = pipeline
         self.management = operations
         self.metrics = metrics
+        self.retention = retention
         self.cluster = cluster
 
     @property
@@ -167,9 +171,11 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(node.pipeline.run(stopped), name="pipeline")
+                    retaining = tasks.create_task(node.retention.run(), name="retention")
                     try:
                         yield node
                     finally:
+                        retaining.cancel()
                         for dispatch in node.pipeline.registry:
                             dispatch.dismiss(ClosedError("the node is stopping"))
                         stopped.set()
@@ -299,6 +305,7 @@ def _assemble(
         append_replicated=append_replicated,
         store=database.events,
         outbox=database.outbox,
+        recorder=Recorder(database.delivery_log, settings.node_id, settings.delivery_log),
         clock=clock,
         right=right,
         lost=lost,
@@ -310,7 +317,11 @@ def _assemble(
     )
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
     operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
-    return Node(settings, pipeline, operations, Metrics(pipeline))
+    # One node does it: in a cluster the owner of the first partition, as that is somebody who is alive.
+    retention = Retention(
+        database.delivery_log, settings.delivery_log_days, clock, lambda: (0, 0) in pipeline.reader.owned()
+    )
+    return Node(settings, pipeline, operations, Metrics(pipeline, retention), retention)
 
 
 async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:

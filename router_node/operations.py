@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +20,19 @@ from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition, Spill
 from router_node.pipeline import Pipeline
 from stores.errors import StoreError
-from stores.ports import Database, DeadLetter, DeadLetterPage, DeadLetters, EventPage, EventQuery, StoredEvent
+from stores.ports import (
+    AttemptPage,
+    AttemptQuery,
+    Database,
+    DeadLetter,
+    DeadLetterPage,
+    DeadLetters,
+    EventPage,
+    EventQuery,
+    LetterCounts,
+    LetterFilter,
+    StoredEvent,
+)
 
 CHECK_S = 2.0
 DISCARD_S = 5.0
@@ -198,13 +210,17 @@ class Operations:
         """See Management."""
         return await self._stored(self._database.events.query(query))
 
-    async def dead_letters(self, filters: Mapping[str, str | None], limit: int, cursor: str | None) -> DeadLetterPage:
+    async def deliveries(self, query: AttemptQuery) -> AttemptPage:
         """See Management."""
-        return await self._stored(
-            self._letters.list(
-                subscription=filters.get("subscription"), reason=filters.get("reason"), limit=limit, cursor=cursor
-            )
-        )
+        return await self._stored(self._database.delivery_log.query(query))
+
+    async def dead_letters(self, wanted: LetterFilter, limit: int, cursor: str | None) -> DeadLetterPage:
+        """See Management."""
+        return await self._stored(self._letters.list(wanted, limit=limit, cursor=cursor))
+
+    async def dead_letter_counts(self) -> LetterCounts:
+        """See Management."""
+        return await self._stored(self._letters.counts())
 
     async def dead_letter(self, letter_id: str) -> DeadLetter:
         """See Management."""

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from router_node.cluster.cluster import Cluster
 from router_node.pipeline import Pipeline
+from router_node.retention import Retention
 
 Read = Callable[[], float]
 
@@ -22,7 +23,7 @@ Read = Callable[[], float]
 class Metrics:
     """The instruments of one node; ``text`` is the page of /metrics in the Prometheus text format."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, retention: Retention) -> None:
         self._registry = CollectorRegistry()
         self._provider = MeterProvider(
             [PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)],
@@ -62,6 +63,10 @@ class Metrics:
         self._gauge("er_outbox_removals", "Rows of settled events still to be removed", lambda: p.outbox.removing)
         self._counter("er_events_fed", "Stored events fed to a log that had lost them", lambda: p.outbox.fed)
         self._counter("er_sweep_finds", "Partitions found to have more by a sweep", lambda: p.reader.found_by_sweep)
+        self._counter("er_attempts_logged", "Attempts written to the delivery log", lambda: p.recorder.written)
+        self._counter("er_attempts_unlogged", "Attempts the delivery log had no room for", lambda: p.recorder.dropped)
+        self._gauge("er_attempts_waiting", "Attempts on their way to the delivery log", lambda: p.recorder.waiting)
+        self._counter("er_attempts_expired", "Attempts removed as old by this node", lambda: retention.expired)
         self._pipeline = pipeline
 
     def watch(self, cluster: Cluster) -> None:
