@@ -13,9 +13,9 @@ Outcome = Literal["acked", "failed", "timed_out", "disconnected", "rejected", "e
 class Attempt(NamedTuple):
     """One attempt to deliver an event to a durable subscription, and what came of it.
 
-    ``at_us`` is the log's time when it ended, ``attempt`` counts from 1 (0 when it expired before it was handed over),
-    ``outcome`` is an Outcome; ``dead`` says that it made the event a dead letter. ``latency_ms`` runs from the hand-over
-    to the outcome. ``status`` and ``response`` are what a destination answered.
+    ``at_us`` is the log's time when it ended, ``attempt`` counts from 1 (0: it expired before any hand-over),
+    ``outcome`` is an Outcome, ``dead`` says that it made the event a dead letter, ``latency_ms`` runs from hand-over to
+    outcome. ``status`` and ``response`` are what a destination answered.
     """
 
     at_us: int
