@@ -29,6 +29,8 @@ from router_node.cluster.subscription_sync import RAISE_VERSION
 from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Published, Settlement
 from router_node.delivery.right import Right
+from router_node.destinations.addresses import Addresses
+from router_node.destinations.destinations import Destinations
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.flow.append import AppendToLog, Relocate
@@ -68,12 +70,14 @@ class Node:
         operations: Operations,
         metrics: Metrics,
         retention: Retention,
+        destinations: Destinations,
         cluster: Cluster | None = None,
     ) -> None:
         self.settings = settings
         self.pipeline = pipeline
         self.management = operations
         self.metrics = metrics
+        self.destinations = destinations
         self.retention = retention
         self.cluster = cluster
 
@@ -173,7 +177,8 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
                     tasks.create_task(node.pipeline.run(stopped), name="pipeline")
                     retaining = tasks.create_task(node.retention.run(), name="retention")
                     try:
-                        yield node
+                        async with node.destinations.serving():
+                            yield node
                     finally:
                         retaining.cancel()
                         for dispatch in node.pipeline.registry:
@@ -321,7 +326,9 @@ def _assemble(
     retention = Retention(
         database.delivery_log, settings.delivery_log_days, clock, lambda: (0, 0) in pipeline.reader.owned()
     )
-    return Node(settings, pipeline, operations, Metrics(pipeline, retention), retention)
+    destinations = Destinations(pipeline.registry, clock, Addresses(settings.webhook_networks), operations.pause)
+    metrics = Metrics(pipeline, retention, destinations.counts)
+    return Node(settings, pipeline, operations, metrics, retention, destinations)
 
 
 async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:

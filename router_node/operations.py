@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 import orjson
 import structlog
 
+from router_client.destination import keep_secret
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
@@ -157,10 +159,16 @@ class Operations:
 
     async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
         """See Management."""
-        spec = SubscriptionSpec.from_object(name, body)
+        registry = self._pipeline.registry
+        before = registry.get(name).spec if name in registry else None
+        spec = SubscriptionSpec.from_object(name, keep_secret(body, before.destination) if before else body)
         if not spec.durable:
             raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
-        return await self.put(spec), spec.to_object()
+        return await self.put(spec), spec.public_object()
+
+    async def pause(self, name: str, reason: str) -> None:
+        """Pause a subscription on every node. Raises NotFound and Unavailable."""
+        await self.put(replace(self._pipeline.registry.get(name).spec, paused=True, paused_reason=reason[:500]))
 
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """See Management."""
@@ -191,7 +199,7 @@ class Operations:
         """Return each subscription with what this node holds of it; consumers are counted where they are connected."""
         return [
             {
-                **dispatch.spec.to_object(),
+                **dispatch.spec.public_object(),
                 "backlog": dispatch.window.backlog,
                 "in_flight": len(dispatch.in_flight),
                 "consumers": dispatch.holders.near,
