@@ -60,7 +60,7 @@ class Settings(BaseModel):
         default=(), description="private networks that webhooks may be in, and be reached by http://"
     )
     delivery_log: str = Field(
-        default="failures", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
+        default="all", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
     )
     delivery_log_days: float = Field(default=7, gt=0, le=3650, description="how long logged attempts are kept")
     global_filters: tuple[dict[str, Any], ...] = Field(default=(), description="events failing one are not routed")
