@@ -1,0 +1,267 @@
+"""Random publishes, consumers, settlements, crashes and hand-overs against the real stages of a node and a simple model.
+
+What is promised: at least once, order, no starvation, bounded memory. In the suite the same few examples run every time;
+ER_MODEL_EXAMPLES=5000 runs that many new ones, of ER_MODEL_STEPS steps each (100), and prints what it has seen.
+"""
+
+from __future__ import annotations
+
+import os
+import types
+from typing import Literal
+
+import asyncio
+import pytest
+import structlog
+from hypothesis import HealthCheck, Phase, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from router_client.spec import RetryPolicy, SubscriptionSpec
+from router_node import pipeline
+from router_node.delivery import lane, window
+from router_node.flow import deliver, read, settle
+from tests.delivery.model_promises import Handed
+from tests.delivery.model_site import Site, Taker
+
+EXAMPLES = int(os.environ.get("ER_MODEL_EXAMPLES", "0"))
+STEPS = int(os.environ.get("ER_MODEL_STEPS", "100"))
+
+SETTINGS = settings(
+    max_examples=EXAMPLES or 150,
+    stateful_step_count=STEPS if EXAMPLES else 40,
+    derandomize=not EXAMPLES,
+    print_blob=True,
+    report_multiple_bugs=False,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate, Phase.shrink],
+)
+
+BOUNDS = [
+    (window, "MEMORY_EVENTS", 10),
+    (window, "LANE_EVENTS", 16),
+    (lane, "CROWDED_EVENTS", 3),
+    (deliver, "WAITING_AT_MOST", 6),
+    (settle, "UNSETTLED_EVENTS", 12),
+    (settle, "FETCH_EVENTS", 3),
+    (read, "ENTRIES_AT_ONCE", 2),
+    (read, "PENDING_AT_ONCE", 2),
+    (pipeline, "TICK_S", 0.25),
+]
+LONGEST_S = 4.0
+ACK_TIMEOUT_S = 3.0
+Ordering = Literal["key", "none"]
+
+places = st.integers(0, 15)
+keys = st.sampled_from("abc")
+priorities = st.sampled_from([5, 5, 5, 9, 1])
+credits_ = st.integers(0, 5)
+delays = st.sampled_from([None, 0.0, 0.3, LONGEST_S])
+calls = st.sampled_from(["read", "settle", "step", "fetch"])
+ways = st.sampled_from(["there", "back"])
+
+
+def spec(name: str, ordering: Ordering, max_attempts: int, base_s: float, max_in_flight: int) -> SubscriptionSpec:
+    return SubscriptionSpec(
+        name=name,
+        topics=("a.>",),
+        ordering=ordering,
+        ack_timeout_s=ACK_TIMEOUT_S,
+        retry=RetryPolicy(max_attempts=max_attempts, base_s=base_s, max_s=LONGEST_S, jitter=0),
+        max_in_flight=max_in_flight,
+    )
+
+
+def specs(name: str) -> st.SearchStrategy[SubscriptionSpec]:
+    orderings: list[Ordering] = ["key", "key", "none"]
+    return st.builds(
+        spec,
+        st.just(name),
+        st.sampled_from(orderings),
+        max_attempts=st.integers(1, 4),
+        base_s=st.sampled_from([0.0, 1.0]),
+        max_in_flight=st.integers(1, 6),
+    )
+
+
+class LaneModel(RuleBasedStateMachine):
+    """One node after another with one or two subscriptions; what must hold is checked after every step."""
+
+    site: Site
+    _sound = False
+
+    @initialize(one=specs("one"), two=st.none() | specs("two"))
+    def begin(self, one: SubscriptionSpec, two: SubscriptionSpec | None) -> None:
+        self.site = Site([one] if two is None else [one, two])
+
+    # -- publishers and consumers
+
+    @rule(events=st.lists(st.tuples(keys, priorities), min_size=1, max_size=6))
+    def publish(self, events: list[tuple[str, int]]) -> None:
+        self.site.publish(events)
+
+    @rule(key=keys, priority=priorities, many=st.integers(8, 20))
+    def publish_a_burst(self, key: str, priority: int, many: int) -> None:
+        self.site.publish([(key, priority)] * many)
+
+    @precondition(lambda self: len(self.site.takers) < 4)
+    @rule(place=places, credit=credits_, eager=st.booleans())
+    def attach(self, place: int, credit: int, eager: bool) -> None:
+        names = sorted(self.site.promises)
+        self.site.attach(names[place % len(names)], credit, eager=eager)
+
+    @precondition(lambda self: self.site.takers)
+    @rule(place=places, requeue=st.booleans())
+    def detach(self, place: int, requeue: bool) -> None:
+        self.site.detach(self._taker(place), requeue=requeue)
+
+    @precondition(lambda self: self.site.takers)
+    @rule(place=places, more=st.integers(1, 5))
+    def give_credit(self, place: int, more: int) -> None:
+        self.site.give_credit(self._taker(place), more)
+
+    @precondition(lambda self: self._open())
+    @rule(place=places, verb=st.sampled_from(["ack", "ack", "ack", "nack", "nack", "reject", "extend"]), delay=delays)
+    def settle(self, place: int, verb: str, delay: float | None) -> None:
+        handed = self._open()[place % len(self._open())]
+        self.site.say(handed.taker, verb, handed.delivery_id, delay)
+
+    @precondition(lambda self: any(taker.got for taker in self.site.takers))
+    @rule(place=places, other=places, verb=st.sampled_from(["ack", "nack", "reject", "extend"]))
+    def settle_what_may_not_be_there(self, place: int, other: int, verb: str) -> None:
+        got = [delivery_id for taker in self.site.takers for delivery_id in taker.got[-4:]]
+        self.site.say(self._taker(other), verb, got[place % len(got)])
+
+    @precondition(lambda self: self._open())
+    @rule(place=places)
+    def settle_for_another(self, place: int) -> None:
+        handed = self._open()[place % len(self._open())]
+        self.site.settle_for_anyone(handed.taker.name, "ack", handed.delivery_id)
+
+    @precondition(lambda self: self.site.takers)
+    @rule()
+    def take_all(self) -> None:
+        self.site.take_all()
+
+    # -- time, the log and owners
+
+    @rule(seconds=st.sampled_from([0.1, 0.5, 1.1, 2.3, 4.1]))
+    def advance(self, seconds: float) -> None:
+        self.site.advance(seconds)
+
+    @rule(call=calls, way=ways)
+    def hold(self, call: str, way: str) -> None:
+        self.site.node.log.hold(call, way)  # type: ignore[arg-type]
+
+    @rule()
+    def let_through(self) -> None:
+        self.site.node.log.let_through()
+        self.site.turn()
+
+    @rule(full=st.booleans())
+    def fill(self, full: bool) -> None:
+        self.site.log.full = full
+
+    @rule()
+    def crash(self) -> None:
+        self.site.crash()
+
+    @rule()
+    def hand_over(self) -> None:
+        self.site.hand_over()
+
+    @rule()
+    def lapse(self) -> None:
+        self.site.lapse()
+
+    @rule()
+    def usurp(self) -> None:
+        self.site.usurp()
+
+    # -- what must hold
+
+    @invariant()
+    def what_must_hold(self) -> None:
+        self._sound = False
+        self._promises_are_kept()
+        self._nothing_is_lost()
+        self._memory_is_bounded()
+        self._sound = True
+
+    def teardown(self) -> None:
+        if hasattr(self, "site"):
+            try:
+                if self._sound:  # else what it says would hide what was found
+                    self._drain()
+            finally:
+                self.site.close()
+
+    def _promises_are_kept(self) -> None:
+        assert not self.site.loop.unhandled
+        assert not self.site.node.running.done(), self.site.node.running
+        for promises in self.site.promises.values():
+            assert not promises.broken
+
+    def _nothing_is_lost(self) -> None:
+        for name, promises in self.site.promises.items():
+            missing = promises.missing(self.site.log.recoverable(name))
+            assert not missing, f"{name}: a new owner would not find {missing}"
+
+    def _memory_is_bounded(self) -> None:
+        outstanding = [entry.outstanding for entry in self.site.node.log.entries]
+        assert min(outstanding, default=0) >= 0, outstanding
+        for dispatch in self.site.dispatches():
+            lanes = list(dispatch.window._lanes.values())
+            held = sum(len(each.items) for each in lanes)
+            assert dispatch.window.held == held
+            assert dispatch.window.held_bytes == sum(len(item.body) for each in lanes for item in each.items)
+            assert held <= window.MEMORY_EVENTS + len(lanes) * (window.LANE_EVENTS // 16 + settle.FETCH_EVENTS)
+            assert len(dispatch.in_flight) <= dispatch.spec.max_in_flight
+
+    # -- the inside
+
+    def _taker(self, place: int) -> Taker:
+        return self.site.takers[place % len(self.site.takers)]
+
+    def _open(self) -> list[Handed]:
+        return [h for promises in self.site.promises.values() for h in promises.open() if h.taker in self.site.takers]
+
+    def _drain(self) -> None:
+        """With consumers that acknowledge everything, everything ends, in bounded time."""
+        site = self.site
+        site.node.log.let_through()
+        site.log.full = False
+        for taker in list(site.takers):
+            site.detach(taker, requeue=True)
+        for name in site.promises:
+            site.attach(name, 100, eager=True)
+        limit = site.clock.monotonic() + 2 * (LONGEST_S + ACK_TIMEOUT_S) + 10
+        while site.clock.monotonic() < limit and (self._unsettled() or site.log.left()):
+            site.advance(0.5)
+        self._promises_are_kept()
+        assert not self._unsettled(), "neither acknowledged nor dead-lettered although somebody takes everything"
+        assert not site.log.left()
+        site.advance(window.SPILL_AFTER_S + 1)
+        for dispatch in site.dispatches():
+            assert not dispatch.window.lanes()
+            assert (dispatch.window.held, dispatch.window.backlog, len(dispatch.in_flight)) == (0, 0, 0)
+        assert site.node.pipeline.settler.unsettled_events == 0
+
+    def _unsettled(self) -> list[str]:
+        return [fate.event_id for promises in self.site.promises.values() for fate in promises.unsettled()]
+
+
+@pytest.fixture
+def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, bound in BOUNDS:
+        monkeypatch.setattr(module, name, bound)
+    loop_time = types.SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time())
+    monkeypatch.setattr(read, "time", loop_time)
+    structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
+
+
+@pytest.mark.usefixtures("_small_bounds")
+def test_what_a_subscriber_may_rely_on() -> None:
+    run_state_machine_as_test(LaneModel, settings=SETTINGS)
