@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import orjson
 
@@ -59,7 +60,7 @@ class Handed:
 
     fate: Fate
     delivery_id: str
-    taker: object
+    taker: Any
     attempt: int
     deadline: float
 

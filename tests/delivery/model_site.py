@@ -213,8 +213,12 @@ class Site:
 
     def settle_for_anyone(self, subscription: str, verb: str, delivery_id: str) -> None:
         """Settle a delivery whoever holds it, as a pull consumer does."""
-        unknown = self.loop.inside(lambda: self.dispatch(subscription).settle(settlement(verb, delivery_id)))
-        self.promises[subscription].settled(delivery_id, None, verb, None, known=not unknown)
+
+        def say() -> None:
+            known = not self.dispatch(subscription).settle(settlement(verb, delivery_id))
+            self.promises[subscription].settled(delivery_id, None, verb, None, known=known)
+
+        self.loop.inside(say)
         self.turn()
 
     def say(self, taker: Taker, verb: str, delivery_id: str, delay_s: float | None = None) -> None:
