@@ -14,7 +14,7 @@ from router_client.errors import InvalidInput
 from router_client.event import parse_time
 from router_client.json_input import loads
 
-_AGO = re.compile(r"(\d{1,6})(s|m|h|d)")
+_DISTANCE = re.compile(r"(\d{1,6})(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -54,12 +54,21 @@ def json_object(text: str, option: str) -> dict[str, Any]:
 
 def moment(text: str | None, option: str) -> datetime | None:
     """Read a time: RFC 3339, or how long ago (``90s``, ``15m``, ``2h``, ``7d``). Raises BadParameter."""
+    return _time(text, option, "how long ago", -1)
+
+
+def ahead(text: str | None, option: str) -> datetime | None:
+    """Read a time: RFC 3339, or in how long (``90s``, ``15m``, ``2h``, ``7d``). Raises BadParameter."""
+    return _time(text, option, "in how long", 1)
+
+
+def _time(text: str | None, option: str, relative: str, sign: int) -> datetime | None:
     if text is None:
         return None
-    ago = _AGO.fullmatch(text)
-    if ago:
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    distance = _DISTANCE.fullmatch(text)
+    if distance:
+        return datetime.now(UTC) + sign * timedelta(**{_UNITS[distance[2]]: int(distance[1])})
     try:
         return parse_time(text, option)
     except InvalidInput as error:
-        raise typer.BadParameter(f"{error.detail}, or how long ago: 90s, 15m, 2h, 7d", param_hint=option) from None
+        raise typer.BadParameter(f"{error.detail}, or {relative}: 90s, 15m, 2h, 7d", param_hint=option) from None

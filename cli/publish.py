@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.address import DEFAULT_URL, websocket_url
-from cli.arguments import AsJson, Url, examples, json_object
+from cli.arguments import AsJson, Url, ahead, examples, json_object
 from cli.foreground import run
 from cli.output import print_json, print_line
 from cli.publish_lines import publish_lines
@@ -27,6 +27,7 @@ PATIENCE_S = 30.0
 EXAMPLES = (
     "event-router publish orders.created '{\"amount\": 120}' --priority 7",
     "event-router publish orders.paid --correlation-id order-7 --source shop",
+    "event-router publish reminders.send --deliver-at 2h --expires-at 3h",
     "event-router publish --file events.jsonl --batch 500",
     "event-router events list --json | event-router publish - --url http://b:8080",
 )
@@ -58,6 +59,13 @@ def publish(
     source: Annotated[str | None, typer.Option("--source", help="Who says so.")] = None,
     target: Annotated[str | None, typer.Option("--target", metavar="NAME", help="Only for this subscription.")] = None,
     metadata: Annotated[str | None, typer.Option("--metadata", metavar="JSON", help="A JSON object.")] = None,
+    deliver_at: Annotated[
+        str | None,
+        typer.Option("--deliver-at", metavar="TIME", help="Deliver it then: RFC 3339, or in so long (90s, 2h, 7d)."),
+    ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option("--expires-at", metavar="TIME", help="Do not deliver it after that time.")
+    ] = None,
     event_id: Annotated[
         str | None, typer.Option("--id", help="The event's id; publishing it again routes nothing.")
     ] = None,
@@ -78,6 +86,8 @@ def publish(
         "source": source,
         "target": target,
         "metadata": json_object(metadata, "--metadata") if metadata is not None else None,
+        "deliver_at": ahead(deliver_at, "--deliver-at"),
+        "expires_at": ahead(expires_at, "--expires-at"),
         "id": event_id,
     }
     given = {name: value for name, value in members.items() if value is not None}

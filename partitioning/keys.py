@@ -54,6 +54,10 @@ class Keys:
         """Hash: spilled entry -> attempts made and the time of the next."""
         return f"{{er:{self.cluster}:{partition}}}:retry:{lane}"
 
+    def due(self, partition: int) -> str:
+        """Sorted set: "<priority> <entry of the schedule's queue>" by the time it is due, in ms."""
+        return f"{{er:{self.cluster}:{partition}}}:due"
+
     def fences(self, partition: int) -> str:
         """Hash: priority -> the number of partitions its stream has passed the fence for."""
         return f"{{er:{self.cluster}:{partition}}}:fences"

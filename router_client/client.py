@@ -72,11 +72,14 @@ class EventRouterClient:
         target: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         timestamp: datetime | None = None,
+        deliver_at: datetime | None = None,
+        expires_at: datetime | None = None,
         ack: str = "accepted",
     ) -> PublishResult:
         """Publish one event and return once it is as safe as ``ack`` asks.
 
-        ``accepted`` means in the log; the router refuses levels that it does not offer (``replicated``, ``stored``).
+        ``accepted`` means in the log, ``replicated`` on replicas too, ``stored`` in the database.
+        It is delivered at ``deliver_at`` (at most 30 days ahead) if given, and not after ``expires_at``.
         Raises InvalidInput or TooLarge for an event the router refuses, Overloaded when it has no room now,
         Unavailable, and ConnectionLost when no answer came in time: publishing again with the same ``id`` is then safe.
         Cancelling it is safe too; the event may or may not have been accepted.
@@ -89,6 +92,8 @@ class EventRouterClient:
             source=source,
             target=target,
             metadata=metadata or {},
+            deliver_at=deliver_at,
+            expires_at=expires_at,
             **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
         )
         return await self.publish_event(event, ack=ack)

@@ -173,7 +173,7 @@ def _destination(value: object, name: str) -> dict[str, Any]:
 _CHECKS: dict[str, Any] = {
     "topics": _topics,
     "filter": _object,
-    "ordering": _one_of("key", "none"),
+    "ordering": _one_of("key", "strict", "none"),
     "ack_timeout_s": _number(0.05, 43_200),
     "retry": _retry,
     "on_dead_letter": _one_of("release", "halt"),

@@ -48,9 +48,15 @@ class SubscriptionBuilder:
         """Take only events that fit this filter, for example ``{"payload.amount": {"$gt": 100}}``."""
         return self._with(filter=dict(condition))
 
-    def ordering(self, ordering: Literal["key", "none"]) -> Self:
-        """Keep events of one correlation id and priority in order, one in flight (``key``), or do not (``none``)."""
+    def ordering(self, ordering: Literal["key", "strict", "none"]) -> Self:
+        """Keep events of one correlation id and priority in order, one in flight (``key``), those of one correlation id
+        whatever their priority (``strict``), or none.
+        """
         return self._with(ordering=ordering)
+
+    def on_dead_letter(self, then: Literal["release", "halt"]) -> Self:
+        """Let a key go on when its event is dead-lettered, or ``halt`` it until that is replayed or purged."""
+        return self._with(on_dead_letter=then)
 
     def retry(self, max_attempts: int = 5, **policy: float) -> Self:
         """Deliver at most ``max_attempts`` times; ``base_s``, ``factor``, ``max_s`` and ``jitter`` shape the waits."""

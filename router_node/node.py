@@ -33,7 +33,7 @@ from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.flow.append import AppendToLog, Relocate
 from router_node.log.memory import MemoryLog
-from router_node.log.port import Answer, Generations, IngestLog, LaneLog, NewRecord
+from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
 from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
@@ -278,7 +278,7 @@ def _assemble(
     settings: Settings,
     partitions: int,
     ingest: IngestLog,
-    lanes: LaneLog,
+    lanes: DurableLanes,
     database: Database,
     letters: DeadLetters,
     clock: SystemClock,

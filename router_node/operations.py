@@ -160,7 +160,7 @@ class Operations:
         self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
         try:
             async with asyncio.timeout(DISCARD_S):
-                await self._pipeline.all_discarded()
+                await self._pipeline.discarder.all_discarded()
         except TimeoutError as error:
             raise Unavailable(f"{name} is deleted; the log is slow to drop its backlog and goes on with it") from error
         await self.others.changed()

@@ -7,8 +7,8 @@ next is handed to it here. Persistence hangs off match as the first subscriber.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -17,24 +17,26 @@ from router_client.errors import ClosedError, EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.right import Right
+from router_node.delivery.sequencer import InOrder, Sequencer
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.flow.append import Appender, AppendToLog, Relocate
 from router_node.flow.deliver import Dispatch
-from router_node.flow.match import Routable, RouterEngine
+from router_node.flow.discard import Discarder
+from router_node.flow.match import Receiver, Routable, RouterEngine
 from router_node.flow.outbox import OutboxKeeper
 from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
 from router_node.flow.publish import Publisher
 from router_node.flow.read import Bell, Reader
+from router_node.flow.schedule import Scheduler
 from router_node.flow.settle import Settler
 from router_node.log.port import (
+    SCHEDULE,
+    DurableLanes,
     Entry,
     Generations,
     IngestLog,
     LaneKey,
-    LaneLog,
-    LogUnavailable,
-    LostPartition,
     Position,
 )
 from router_node.routing.registry import Registry
@@ -45,7 +47,7 @@ TICK_S = 0.05
 FULL_S = 0.25
 DRAIN_S = 5.0
 LET_GO_S = 0.15
-COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped")
+COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped", "expired")
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +66,7 @@ class Pipeline:
         *,
         partitions: int,
         ingest: IngestLog,
-        lanes: LaneLog,
+        lanes: DurableLanes,
         generations: Generations,
         append_replicated: AppendToLog,
         store: EventStore,
@@ -85,39 +87,35 @@ class Pipeline:
         self._on_lost = lost
         self._foreign = foreign
         self._sharers = 1
-        self.ring: Callable[[int, int], None]
         self.fenced: Callable[[Entry], None] = self._unexpected_fence
         self.bell = Bell()
-        self.ring = self.bell.ring
+        self.ring: Callable[[int, int], None] = self.bell.ring
         self.outbox = OutboxKeeper(outbox, generations, lambda p: slot_table(self.partitions).slots_of(p))
-        self.settler = Settler(ingest, lanes, self._lose, self.outbox.released)
-        self._unreadable = Undeliverable(ROUTER_LANE, self.settler, clock)
-        self.persister = Persister(
-            store,
-            outbox,
-            lanes,
-            self.settler.release,
-            Undeliverable(STORE_LANE, self.settler, clock),
-            self._lose,
-            self.outbox.were_stored,
-            self.outbox.released,
-        )
-        self.registry = Registry(self._new_dispatch)
+        self.settler = settler = Settler(ingest, lanes, self._lose, self.outbox.released)
+        self._unreadable = Undeliverable(ROUTER_LANE, settler, clock)
+        refused = Undeliverable(STORE_LANE, settler, clock)
+        kept, released = self.outbox.were_stored, self.outbox.released
+        self.persister = Persister(store, outbox, lanes, settler.release, refused, self._lose, kept, released)
+        self.sequencer = Sequencer(settler.release)
+        self.registry = Registry(self._new_dispatch, self._way_in)
+        self.scheduler = Scheduler(lanes, settler, clock, self._rang, self._lose)
         self.router = RouterEngine(
-            self.registry.routes_of, global_filters, self.persister.offer, self._bury_unreadable, self.settler.release
+            self.registry.routes_of,
+            global_filters,
+            self.persister.offer,
+            self._bury_unreadable,
+            settler.release,
+            self.scheduler.defer,
         )
-        self.reader = Reader(ingest, self.bell, self.settler.room, self.settler.held, self._route)
+        self.reader = Reader(ingest, self.bell, settler, self.sequencer, self._route)
         self.appender = Appender(ingest.append, self._rang, relocate)
         self.replicating = Appender(append_replicated, self._rang, relocate)
         self.publisher = Publisher(
-            place, self.appender.append, self.replicating.append, self.outbox.stored, max_event_bytes
+            place, self.appender.append, self.replicating.append, self.outbox.stored, clock.log_us, max_event_bytes
         )
         self.ended_totals: Counter[str] = Counter()
         self.refused_subscriptions: set[str] = set()
-        self._abandoned: deque[LaneKey] = deque()
-        self._abandoning = asyncio.Event()
-        self._all_discarded = asyncio.Event()
-        self._all_discarded.set()
+        self.discarder = Discarder(lanes, self.outbox.released)
 
     async def own(self, partition: int, barred: Collection[LaneKey] = ()) -> None:
         """Take up a partition whose lease is ours: what earlier owners spilled first, then what they left pending.
@@ -126,11 +124,12 @@ class Pipeline:
         """
         state = await self._lanes.load(partition)
         self.persister.resume(partition, state)
+        self.scheduler.resume(partition, state)
         for lane in barred:
             if lane.subscription in self.registry:
                 self.registry.get(lane.subscription).window.bar(partition, lane.priority)
         self.registry.resume(partition, state)
-        self._abandon(lane for lane in state.queued if not self._is_known(lane.subscription))
+        self.discarder.abandon(lane for lane in state.queued if not self._is_known(lane.subscription))
         self.reader.own(partition)
 
     async def open(self, partition: int) -> bool:
@@ -140,7 +139,9 @@ class Pipeline:
     def disown(self, partition: int) -> None:
         """Drop everything of a partition: its next owner goes on from what is durable."""
         self.reader.lose(partition)
+        self.sequencer.lose(partition)
         self.persister.lose(partition)
+        self.scheduler.lose(partition)
         self.registry.lose(partition)
         self.settler.forget(partition)
 
@@ -186,10 +187,11 @@ class Pipeline:
             ]
             reading = tasks.create_task(self.reader.run(), name="read")
             ticking = tasks.create_task(self._tick(), name="tick")
+            scheduling = tasks.create_task(self.scheduler.run(), name="schedule")
             settling = [
                 tasks.create_task(self.persister.run(), name="persist"),
                 tasks.create_task(self.settler.run(), name="settle"),
-                tasks.create_task(self._discard(), name="discard"),
+                tasks.create_task(self.discarder.run(), name="discard"),
                 tasks.create_task(self.outbox.run(), name="outbox"),
             ]
             await stop.wait()
@@ -198,6 +200,7 @@ class Pipeline:
             await asyncio.wait(appending, timeout=DRAIN_S)
             reading.cancel()
             ticking.cancel()
+            scheduling.cancel()
             await self._drain()
             for task in (*appending, *settling):
                 task.cancel()
@@ -254,43 +257,20 @@ class Pipeline:
         dispatch.sharers = self._sharers
         return dispatch
 
+    def _way_in(self, dispatch: Dispatch) -> Receiver:
+        return InOrder(self.sequencer, dispatch) if dispatch.strict else dispatch
+
     def end(self, name: str, error: EventRouterError) -> None:
         """End a subscription: its consumers are told, its backlog is dropped."""
         dispatch = self.registry.remove(name)
         if dispatch is not None:
-            self._abandon(dispatch.window.lanes())
+            self.discarder.abandon(dispatch.window.lanes())
             dispatch.end(error)
             self.ended_totals.update({count: getattr(dispatch, count) for count in COUNTED})
 
     def _is_known(self, subscription: str) -> bool:
-        known = (STORE_LANE, ROUTER_LANE, *self.refused_subscriptions)
+        known = (STORE_LANE, ROUTER_LANE, SCHEDULE, *self.refused_subscriptions)
         return subscription in self.registry or subscription in known or self._foreign(subscription)
-
-    def _abandon(self, lanes: Iterable[LaneKey]) -> None:
-        """Have the queues of lanes without a subscription dropped: an ephemeral one has gone, or its node has."""
-        self._abandoned.extend(lanes)
-        if self._abandoned:
-            self._abandoning.set()
-            self._all_discarded.clear()
-
-    async def all_discarded(self) -> None:
-        """Wait until no abandoned queue is left: a new subscription of the same name then starts from nothing."""
-        await self._all_discarded.wait()
-
-    async def _discard(self) -> None:
-        while True:
-            await self._abandoning.wait()
-            self._abandoning.clear()
-            while self._abandoned:
-                try:
-                    answer = await self._lanes.discard(self._abandoned[0])
-                    self._abandoned.popleft()
-                    if not isinstance(answer, LostPartition):  # its next owner finds the queue and drops it
-                        self.outbox.released(answer)
-                except LogUnavailable as error:
-                    log.warning("an abandoned queue could not be dropped; trying again", error=str(error))
-                    await asyncio.sleep(DRAIN_S)
-            self._all_discarded.set()
 
     def _bury_unreadable(self, entry: Entry, position: Position, body: bytes, error: str) -> None:
         lane = LaneKey(entry.partition, ROUTER_LANE, entry.priority)

@@ -29,19 +29,28 @@ class State(IntEnum):
 
 
 class Head(NamedTuple):
-    """What delivery needs to know of an event besides its bytes; ``expires_us`` is 0 when it does not expire."""
+    """What delivery needs to know of an event besides its bytes; times are 0 when the event has none."""
 
     event_id: str
     correlation_id: str
     priority: int
-    expires_us: int
+    expires_us: int = 0
+    deliver_us: int = 0
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> Head:
-        """Read an event object."""
-        expires_at = event.get("expires_at")
-        expires_us = int(datetime.fromisoformat(expires_at).timestamp() * 1e6) if expires_at else 0
-        return cls(event["id"], event["correlation_id"], event["priority"], expires_us)
+        """Read an event object. Raises KeyError, TypeError or ValueError for what is no event."""
+        return cls(
+            event["id"],
+            event["correlation_id"],
+            event["priority"],
+            _time_us(event.get("expires_at")),
+            _time_us(event.get("deliver_at")),
+        )
+
+
+def _time_us(text: str | None) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1e6) if text else 0
 
 
 class Item:

@@ -17,13 +17,6 @@ class Journal(Protocol):
         ...
 
 
-class NoJournal:
-    """Notes nothing."""
-
-    def note(self, attempt: Attempt) -> None:
-        """See Journal."""
-
-
 def attempt_of(item: Item, outcome: str, at_us: int, latency_ms: float, remark: Remark, *, dead: bool) -> Attempt:
     """Return what is to be noted of an attempt that has ended."""
     return Attempt(

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from router_node.delivery.item import HALTED, Item, State
-from router_node.log.port import Entry, LaneKey, LaneStep, LaneStepped, RetryState, Spill, Spilled
+from router_node.log.port import SCHEDULE, Entry, LaneKey, LaneStep, LaneStepped, RetryState, Spill, Spilled
 from stores.ports import DeadLetter
 
 START = b"0"
@@ -220,9 +220,10 @@ class Lane:
         spilled = [item for item in self.unsaved if item.state is not State.DONE]
         releases = self.releases
         releases.extend(i.entry for i in self.unsaved if i.state is State.DONE and i.entry is not None)
+        scheduled = self.key.subscription == SCHEDULE
         step = LaneStep(
             self.key,
-            [Spill(i.position, i.accepted_at_us, i.body, i.kept) for i in spilled],
+            [Spill(i.position, i.accepted_at_us, i.body, i.kept, i.due_us if scheduled else 0) for i in spilled],
             self.retry,
             self.dead,
             self.remove,

@@ -65,23 +65,21 @@ class Sharing:
 
     def deal(self) -> Iterator[tuple[Item, Holder]]:
         """Yield items with the consumer to give each to, whose credit must be used before the next is asked for."""
-        able = deque(holder for holder, queue in self._own.items() if holder.credit > 0 and len(queue))
-        while True:
-            taken = False
-            if len(self._common) and (anyone := self._holders.next()) is not None:
-                item = self._common.pop()
-                if item is not None:
-                    taken = True
+        able = deque((holder, queue) for holder, queue in self._own.items() if len(queue))
+        common = self._common
+        while able or len(common):
+            if len(common):
+                if (anyone := self._holders.next()) is not None and (item := common.pop()) is not None:
                     yield item, anyone
+                elif not able:
+                    return
             if able:
-                holder = able.popleft()
-                item = self._own[holder].pop() if holder.credit > 0 else None
-                if item is not None:
-                    taken = True
-                    able.append(holder)
+                holder, queue = able[0]
+                if holder.credit > 0 and (item := queue.pop()) is not None:
                     yield item, holder
-            if not (taken or able):
-                return
+                    able.rotate(-1)
+                else:
+                    able.popleft()
 
     def starving(self) -> Iterator[tuple[Holder, int]]:
         """Yield consumers without credit, and how many items wait for each."""
@@ -94,11 +92,13 @@ class Sharing:
 
     def consumer_of(self, key: str) -> Holder:
         """Return the consumer that takes a key's events; there must be one."""
+        if self._candidates is None:
+            self._candidates = self._takers()
+        if len(self._candidates) == 1:
+            return self._candidates[0]
         slot = crc32(key.encode()) % KEY_SLOTS
         found = self._by_slot.get(slot)
         if found is None:
-            if self._candidates is None:
-                self._candidates = self._takers()
             found = max(self._candidates, key=lambda holder: holder.score(slot))
             self._by_slot[slot] = found
         return found

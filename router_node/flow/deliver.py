@@ -16,7 +16,7 @@ from router_node.contract import NO_REMARK, Consumer, Delivery, Remark, Settleme
 from router_node.delivery.holder import Holder, Holders
 from router_node.delivery.in_flight import InFlight
 from router_node.delivery.item import HALTED, Head, Item, State
-from router_node.delivery.journal import Journal, NoJournal, attempt_of
+from router_node.delivery.journal import Journal, attempt_of
 from router_node.delivery.letters import letter_of
 from router_node.delivery.priority_queue import Offer
 from router_node.delivery.retry import backoff_s
@@ -51,14 +51,14 @@ class Dispatch:
         self._clock = clock
         self._right = right
         self._on_end = on_end
-        self._journal = journal or NoJournal()
+        self._journal = journal if spec.durable else None
         overflow = "block" if spec.durable else spec.overflow
         self._spills = overflow == "block"
         self.sharers = 1
         self.holders = Holders()
         capacity = MEMORY_EVENTS if self._spills else spec.buffer
         self._ready = Sharing(self.holders, capacity, overflow, lambda: self.holders.takers(self.sharers))
-        self._regroup = False
+        self._regroup = self._ended = False
         self.window = Window(
             spec.name,
             upkeep,
@@ -112,7 +112,7 @@ class Dispatch:
     def offer(self, entry: Entry, position: Position, body: bytes, head: Head) -> None:
         """Take an event that matched; its entry is held until the event is settled or spilled."""
         lane = self.window.lane(entry.partition, entry.priority)
-        if self.window.spilled_before(lane, position):
+        if self._ended or self.window.spilled_before(lane, position):
             return
         now = self._clock.monotonic()
         accepted_at_us = entry.accepted_at(position)
@@ -246,6 +246,7 @@ class Dispatch:
 
     def end(self, error: EventRouterError) -> None:
         """Tell every consumer that the subscription is gone, and let go of what it held in memory."""
+        self._ended = True
         self.dismiss(error)
         self.in_flight.clear()
         self.window.close()
@@ -380,7 +381,7 @@ class Dispatch:
         self._finish(item)
 
     def _note(self, item: Item, outcome: str, remark: Remark = NO_REMARK, *, dead: bool = False) -> None:
-        if self.spec.durable:
+        if self._journal is not None:
             latency_ms = (self._clock.monotonic() - item.sent_at) * 1000
             self._journal.note(attempt_of(item, outcome, self._clock.log_us(), latency_ms, remark, dead=dead))
 

@@ -42,6 +42,7 @@ class RouterEngine:
     """Feeds every event of an entry to persistence first and then to each subscription that matches.
 
     ``global_filters`` are a node-wide gate: an event that fails one is stored but routed to nobody, and counted.
+    ``defer`` takes an event that is to be routed later, or answers False when its time has come.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class RouterEngine:
         persist: Callable[[Entry, Position, Mapping[str, Any], bytes], None],
         unreadable: Callable[[Entry, Position, bytes, str], None],
         release: Callable[[Entry], None],
+        defer: Callable[[Entry, Position, bytes, Head], bool] = lambda *_: False,
     ) -> None:
         self._routes_of = routes_of
         self._global_filters = global_filters
         self._persist = persist
         self._unreadable = unreadable
         self._release = release
+        self._defer = defer
         self.routed = self.matched = self.filtered_globally = 0
 
     def route(self, entry: Entry) -> None:
@@ -73,6 +76,8 @@ class RouterEngine:
                 continue
             self.routed += 1
             self._persist(entry, position, event, body)
+            if head.deliver_us and self._defer(entry, position, body, head):
+                continue
             for route in self._match(topic, event):
                 self.matched += 1
                 route.receiver.offer(entry, position, body, head)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from partitioning.slots import slot_of
@@ -12,7 +13,7 @@ from router_node.contract import Published
 from router_node.log.port import NewRecord
 
 ACK_LEVELS = ("accepted", "replicated", "stored")
-NOT_YET = ("deliver_at", "expires_at")
+MAX_DELAY = timedelta(days=30)
 
 
 Append = Callable[[Sequence[NewRecord]], Awaitable[list[tuple[NewRecord, bool | EventRouterError]]]]
@@ -21,7 +22,7 @@ Append = Callable[[Sequence[NewRecord]], Awaitable[list[tuple[NewRecord, bool | 
 class Publisher:
     """Turns event objects into appended records; one answer for each, in order.
 
-    ``place`` finds a slot's partition, and the number of partitions by which it was found.
+    ``place`` finds a slot's partition, and by which number of partitions; ``now_us`` is the log's time.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class Publisher:
         append: Append,
         append_replicated: Append,
         stored: Callable[[Collection[str]], Awaitable[set[str]]],
+        now_us: Callable[[], int],
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
         self._place = place
         self._append = append
         self._append_replicated = append_replicated
         self._stored = stored
+        self._now_us = now_us
         self._max_event_bytes = max_event_bytes
 
     async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
@@ -86,13 +89,21 @@ class Publisher:
             return error
 
     def _record(self, event: dict[str, Any], id_was_chosen: bool) -> tuple[str, NewRecord]:
-        for field in NOT_YET:
-            if field in event:
-                raise InvalidInput("scheduled and expiring events are not offered by this version", field=field)
+        if "deliver_at" in event or "expires_at" in event:
+            self._check_times(event.get("deliver_at"), event.get("expires_at"))
         body = encode_object(event, self._max_event_bytes)
         event_id, slot = event["id"], slot_of(event["correlation_id"])
         partition, table = self._place(slot)
         return event_id, NewRecord(partition, event["priority"], event_id if id_was_chosen else None, body, slot, table)
+
+    def _check_times(self, deliver_at: datetime | None, expires_at: datetime | None) -> None:
+        now = datetime.fromtimestamp(self._now_us() / 1e6, UTC)
+        if deliver_at is not None and deliver_at > now + MAX_DELAY:
+            raise InvalidInput(f"at most {MAX_DELAY.days} days ahead", field="deliver_at")
+        if expires_at is not None and expires_at <= now:
+            raise InvalidInput("has passed already", field="expires_at")
+        if expires_at is not None and deliver_at is not None and expires_at <= deliver_at:
+            raise InvalidInput("must be after deliver_at", field="expires_at")
 
 
 def _not_stored(published: Published) -> Unavailable:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 import structlog
 
-from router_node.log.port import Entry, IngestLog, LogUnavailable
+from router_node.delivery.sequencer import Sequencer
+from router_node.log.port import NOWHERE, Entry, IngestLog, LogUnavailable
 
 SWEEP_S = 1.0
 FULL_SWEEP_S = 30.0
@@ -59,26 +61,44 @@ class Bell:
             del self._rung[source]
 
 
+class Unsettled(Protocol):
+    """What has been read and is not settled, as the settle stage counts it."""
+
+    @property
+    def has_room(self) -> bool:
+        """More may be read."""
+        ...
+
+    async def room(self) -> object:
+        """Wait until more may be read."""
+        ...
+
+    def held(self, partition: int) -> int:
+        """Return how many unsettled events of a partition are in memory."""
+        ...
+
+
 class Reader:
     """Follows the bell, with a sweep behind it, since a doorbell may be lost.
 
     A stream is first read from its pending entries (read before, never settled), then for new ones; the same holds
-    after a read whose answer was lost. ``room`` is awaited before each read: it bounds what is unsettled in memory.
-    ``held`` tells how many unsettled events of a partition are in memory: when the log has more, there is more to read.
+    after a read whose answer was lost. Nothing is read while there is no room in memory, but for streams that the
+    ``sequencer`` needs to let go of what it holds. When the log has more unsettled events of a partition than are held
+    in memory, there is more to read.
     """
 
     def __init__(
         self,
         ingest: IngestLog,
         bell: Bell,
-        room: Callable[[], Awaitable[object]],
-        held: Callable[[int], int],
+        unsettled: Unsettled,
+        sequencer: Sequencer,
         route: Callable[[Entry], None],
     ) -> None:
         self._ingest = ingest
         self._bell = bell
-        self._room = room
-        self._held = held
+        self._unsettled = unsettled
+        self._sequencer = sequencer
         self._route = route
         self._last: dict[Source, bytes] = {}
         self._recovering: dict[Source, None] = {}
@@ -113,8 +133,7 @@ class Reader:
             try:
                 if not rang or time.monotonic() > self._swept_at + SWEEP_S:
                     await self._sweep()
-                await self._room()
-                sources = [s for s in self._bell.take(SOURCES_AT_ONCE) if s in self._last]
+                sources = await self._next_sources()
                 await self._recover([s for s in sources if s in self._recovering])
                 await self._read([s for s in sources if s not in self._recovering])
             except LogUnavailable as error:
@@ -124,6 +143,13 @@ class Reader:
                         self._recovering[source] = None
                         self._bell.ring(*source)
                 await asyncio.sleep(PAUSE_S)
+
+    async def _next_sources(self) -> list[Source]:
+        wanted = () if self._unsettled.has_room else self._sequencer.wanted()
+        if not wanted:
+            await self._unsettled.room()
+            wanted = self._bell.take(SOURCES_AT_ONCE)
+        return [source for source in wanted[:SOURCES_AT_ONCE] if source in self._last]
 
     async def _sweep(self) -> None:
         """Ring for partitions of which the log holds more than is in memory, and now and then for all."""
@@ -136,7 +162,7 @@ class Reader:
             behind = partitions
         else:
             unsettled = await self._ingest.unsettled(partitions)
-            behind = [partition for partition in partitions if unsettled[partition] > self._held(partition)]
+            behind = [partition for partition in partitions if unsettled[partition] > self._unsettled.held(partition)]
             self.found_by_sweep += len(behind)
         for partition in behind:
             for priority in range(10):
@@ -161,12 +187,23 @@ class Reader:
         if not sources:
             return
         tenures = dict(self._tenures)
+        asked_at = {partition: self._sequencer.mark(partition).seen for partition, _ in sources}
         entries = await self._ingest.read(sources, ENTRIES_AT_ONCE)
         counts = Counter((entry.partition, entry.priority) for entry in entries)
         self._take(entries, tenures)
-        for source, count in counts.items():
-            if count >= ENTRIES_AT_ONCE and source in self._last:
-                self._bell.ring(*source)
+        last = {(entry.partition, entry.priority): entry.last for entry in entries if entry.bodies}
+        for source in sources:
+            partition, priority = source
+            if source in self._last and tenures[partition] == self._tenures[partition]:
+                drained = counts[source] < ENTRIES_AT_ONCE
+                mark = self._sequencer.mark(partition)
+                mark.read(priority, asked_at[partition], last.get(source, NOWHERE), drained=drained)
+                if not drained:
+                    self._bell.ring(*source)
+        for partition in asked_at:
+            self._sequencer.advance(partition)
+        for source in self._sequencer.wanted():
+            self._bell.ring(*source)
 
     def _take(self, entries: Collection[Entry], tenures: dict[int, int]) -> None:
         """Route entries, but for those of a partition that was lost, or lost and taken again, since they were asked."""
@@ -175,4 +212,5 @@ class Reader:
             if source in self._last and tenures[entry.partition] == self._tenures[entry.partition]:
                 self._last[source] = entry.entry_id
                 self.entries_read += 1
+                self._sequencer.mark(entry.partition).saw(entry.last)
                 self._route(entry)

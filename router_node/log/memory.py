@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
 import time
-from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from itertools import islice
 
 from router_client.errors import Overloaded
+from router_node.log.memory_queue import MemoryQueue
 from router_node.log.port import (
     MAX_BATCH_EVENTS,
     Answer,
     Begun,
+    Due,
     Entry,
     LaneKey,
     LaneStep,
@@ -33,7 +35,7 @@ SPILLED_AT_MOST = 500_000
 
 
 class MemoryLog:
-    """IngestLog, LaneLog and Generations in dictionaries; its one process owns every partition, so nothing is fenced.
+    """IngestLog, DurableLanes and Generations in dictionaries; its one process owns every partition: nothing is fenced.
 
     ``backlog_limit`` bounds unsettled events per partition; ``dedup_window_s`` and ``dedup_ids`` bound, in time and
     number per partition, the ids remembered for deduplication. Beyond ``SPILLED_AT_MOST`` events in lanes' queues,
@@ -61,9 +63,10 @@ class MemoryLog:
         self._ids: dict[int, OrderedDict[str, int]] = defaultdict(OrderedDict)
         self._fresh: dict[tuple[int, int], OrderedDict[bytes, Entry]] = defaultdict(OrderedDict)
         self._pending: dict[tuple[int, int], OrderedDict[bytes, Entry]] = defaultdict(OrderedDict)
-        self._queues: dict[LaneKey, OrderedDict[bytes, Spilled]] = defaultdict(OrderedDict)
+        self._queues: dict[LaneKey, MemoryQueue] = defaultdict(MemoryQueue)
         self._retries: dict[LaneKey, dict[bytes, RetryState]] = defaultdict(dict)
         self._high_water: dict[LaneKey, Position] = {}
+        self._due: dict[int, list[tuple[int, bytes, LaneKey]]] = defaultdict(list)
         self._outbox: dict[tuple[int, str], int] = {}
         self._fed: dict[int, bool] = defaultdict(bool)
 
@@ -72,6 +75,7 @@ class MemoryLog:
         now = await self.now_us()
         answers: list[Answer] = []
         batches: dict[tuple[int, int, bool], list[NewRecord]] = defaultdict(list)
+        priorities: dict[int, int] = {}
         for record in records:
             if self._spilled >= SPILLED_AT_MOST:
                 answers.append(Overloaded("too many events wait for subscriptions that nobody consumes"))
@@ -84,7 +88,15 @@ class MemoryLog:
             answers.append(duplicate)
             if not duplicate:
                 self._unsettled[record.partition] += 1
+                if priorities.setdefault(record.slot, record.priority) != record.priority:
+                    self._commit(batches, now)  # a key has a single priority in each batch: they are numbered in order
+                    batches.clear()
+                    priorities = {record.slot: record.priority}
                 batches[record.partition, record.priority, record.kept != ""].append(record)
+        self._commit(batches, now)
+        return answers
+
+    def _commit(self, batches: dict[tuple[int, int, bool], list[NewRecord]], now: int) -> None:
         for (partition, priority, _), batch in batches.items():
             for start in range(0, len(batch), MAX_BATCH_EVENTS):
                 part = batch[start : start + MAX_BATCH_EVENTS]
@@ -92,7 +104,6 @@ class MemoryLog:
                 at = max(now, self._last_at[partition] + 1)
                 self._last_at[partition] = at + len(part) - 1
                 self._add(partition, priority, at, [record.body for record in part], kept)
-        return answers
 
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
         """See IngestLog."""
@@ -174,8 +185,10 @@ class MemoryLog:
             ids = []
             for spill in step.spill:
                 queue_id = self._new_id()
-                queue[queue_id] = Spilled(queue_id, *spill)
+                queue.add(Spilled(queue_id, *spill[:4]))
                 ids.append(queue_id)
+                if spill.due_us:
+                    heapq.heappush(self._due[step.lane.partition], (spill.due_us, queue_id, step.lane))
                 if spill.kept:
                     key = (spill.accepted_at_us, spill.kept)
                     self._outbox[key] = self._outbox.get(key, 0) + 1
@@ -187,7 +200,7 @@ class MemoryLog:
                 await self._dead_letters.add(step.dead)
             released: Released = []
             for queue_id in step.remove:
-                removed = queue.pop(queue_id, None)
+                removed = queue.pop(queue_id)
                 self._spilled -= removed is not None
                 self._retries[step.lane].pop(queue_id, None)
                 if removed is not None and removed.kept:
@@ -195,23 +208,32 @@ class MemoryLog:
             answers.append(LaneStepped(ids, len(queue), released))
         return answers
 
+    async def due(self, partition: int, limit: int) -> Due | LostPartition:
+        """See Schedule."""
+        due, moved = self._due[partition], list[int]()
+        now = await self.now_us()
+        while due and due[0][0] <= now and len(moved) < limit:
+            _, queue_id, lane = heapq.heappop(due)
+            event = self._queues[lane].pop(queue_id)
+            if event is not None:
+                self._spilled -= 1
+                self._unsettled[partition] += 1
+                kept = [event.kept] if event.kept else []
+                self._enter(partition, lane.priority, event.accepted_at_us, [event.body], kept)
+                moved.append(lane.priority)
+        return Due(moved, due[0][0] if due else None)
+
     async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
         """See LaneLog."""
-        found = []
-        for lane, after, count in wants:
-            queue = self._queues.get(lane, OrderedDict())
-            ids = list(queue)
-            start = bisect_right(ids, after)
-            found.append([queue[i] for i in ids[start : start + count]])
-        return found
+        return [self._queues[lane].after(after, count) if lane in self._queues else [] for lane, after, count in wants]
 
     async def discard(self, lane: LaneKey) -> Released | LostPartition:
         """See LaneLog."""
         self._retries.pop(lane, None)
         self._high_water.pop(lane, None)
-        gone = self._queues.pop(lane, OrderedDict())
+        gone = self._queues.pop(lane, MemoryQueue())
         self._spilled -= len(gone)
-        return [key for each in gone.values() if each.kept for key in self._let_go(each.accepted_at_us, each.kept)]
+        return [key for each in gone if each.kept for key in self._let_go(each.accepted_at_us, each.kept)]
 
     def _let_go(self, accepted_at_us: int, event_id: str) -> Released:
         """Count one place less that holds an event which had to be stored; return it with the last."""
@@ -232,11 +254,14 @@ class MemoryLog:
         return False
 
     def _add(self, partition: int, priority: int, at: int, bodies: list[bytes], kept: list[str]) -> None:
+        self._enter(partition, priority, at, bodies, kept)
+        self._outbox.update({(at + n, event_id): 1 for n, event_id in enumerate(kept)})
+
+    def _enter(self, partition: int, priority: int, at: int, bodies: list[bytes], kept: list[str]) -> None:
         first = Position(self._generation, self._sequence[partition] + 1)
         self._sequence[partition] += len(bodies)
         entry_id = self._new_id()
         self._fresh[partition, priority][entry_id] = Entry(partition, priority, entry_id, first, at, bodies, kept=kept)
-        self._outbox.update({(at + n, event_id): 1 for n, event_id in enumerate(kept)})
 
     def _new_id(self) -> bytes:
         self._next += 1

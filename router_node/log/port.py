@@ -93,6 +93,11 @@ class Entry:
     fence: int = 0
     kept: Sequence[str] = ()
 
+    @property
+    def last(self) -> Position:
+        """The position of the last event; ``NOWHERE`` for an entry without any."""
+        return Position(self.first.generation, self.first.sequence + len(self.bodies) - 1) if self.bodies else NOWHERE
+
     def accepted_at(self, position: Position) -> int:
         """Return when the event at ``position`` was accepted, µs since 1970: one microsecond apart within a batch."""
         return self.accepted_at_us + position.sequence - self.first.sequence
@@ -125,13 +130,21 @@ class LaneKey(NamedTuple):
         return f"{self.subscription}:{self.priority}"
 
 
+SCHEDULE = "_schedule"
+"""The router's own lane of events that are not to be delivered yet."""
+
+
 class Spill(NamedTuple):
-    """One event on its way to a lane's durable queue; ``kept`` is its id when it had to be stored."""
+    """One event on its way to a lane's durable queue; ``kept`` is its id when it had to be stored.
+
+    ``due_us`` is set in the lanes of the ``SCHEDULE`` alone: the time at which the event goes back to its stream.
+    """
 
     position: Position
     accepted_at_us: int
     body: bytes
     kept: str = ""
+    due_us: int = 0
 
 
 class Spilled(NamedTuple):
@@ -257,6 +270,24 @@ class Generations(Protocol):
         ...
 
 
+class Due(NamedTuple):
+    """What became due: the priority of each event that went back to its stream, and when the next is due, if any."""
+
+    priorities: list[int]
+    next_us: int | None
+
+
+class Schedule(Protocol):
+    """Events that are not to be delivered yet, kept in the lanes of the ``SCHEDULE``."""
+
+    async def due(self, partition: int, limit: int) -> Due | LostPartition:
+        """Append up to ``limit`` events whose time has come to their streams, and take them from the schedule; fenced.
+
+        Each keeps its time of acceptance and gets a new position.
+        """
+        ...
+
+
 class LaneLog(Protocol):
     """The durable queues of lanes, their retries and dead letters."""
 
@@ -278,3 +309,7 @@ class LaneLog(Protocol):
     async def discard(self, lane: LaneKey) -> Released | LostPartition:
         """Drop a lane's queue, retries and high-water, fenced; returns what is released."""
         ...
+
+
+class DurableLanes(LaneLog, Schedule, Protocol):
+    """All that lanes leave to the log."""

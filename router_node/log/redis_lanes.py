@@ -8,10 +8,12 @@ from typing import Any
 import orjson
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from partitioning.keys import Keys
+from partitioning.keys import GROUP, Keys
 from router_client.errors import Overloaded
 from router_node.log.port import (
     NOWHERE,
+    SCHEDULE,
+    Due,
     LaneKey,
     LaneStep,
     LaneStepped,
@@ -29,12 +31,13 @@ from stores.ports import DeadLetter
 
 STEP = Script.load("router_node.log", "step")
 DISCARD = Script.load("router_node.log", "discard")
-LANE_SCRIPTS = (STEP, DISCARD)
+DUE = Script.load("router_node.log", "due")
+LANE_SCRIPTS = (STEP, DISCARD, DUE)
 _UNCHANGED = ""
 
 
 class RedisLanes:
-    """LaneLog on Redis. ``tokens`` maps each owned partition to its fencing token."""
+    """LaneLog and Schedule on Redis. ``tokens`` maps each owned partition to its fencing token."""
 
     def __init__(self, pipeline: RedisCalls, keys: Keys, tokens: Mapping[int, str]) -> None:
         self._pipeline = pipeline
@@ -81,6 +84,21 @@ class RedisLanes:
                 answers.append(LaneStepped(reply[2], int(reply[1]), list(map(released_of, reply[3]))))
         return answers
 
+    async def due(self, partition: int, limit: int) -> Due | LostPartition:
+        """See Schedule."""
+        keys = [
+            self._keys.lease(partition),
+            self._keys.position(partition),
+            self._keys.lanes(partition),
+            self._keys.due(partition),
+        ]
+        keys += [self._keys.ingest(partition, level) for level in range(10)]
+        keys += [self._keys.queue(partition, LaneKey(partition, SCHEDULE, level).label) for level in range(10)]
+        answer = await self._pipeline.one(DUE.call(keys, self._tokens.get(partition, ""), GROUP, limit, SCHEDULE))
+        if not answer[0]:
+            return LostPartition(partition)
+        return Due(list(map(int, answer[2:])), int(float(answer[1])) * 1000 if answer[1] else None)
+
     async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
         """See LaneLog."""
         replies = await self._pipeline.run(
@@ -114,6 +132,7 @@ class RedisLanes:
             self._keys.retry(partition, label),
             self._keys.dead_letters(partition),
             self._keys.outbox(partition),
+            self._keys.due(partition),
         ]
         mark = max((spill.position for spill in step.spill), default=None)
         arguments: list[str | bytes | int] = [
@@ -122,9 +141,13 @@ class RedisLanes:
             f"{mark.generation} {mark.sequence}" if mark and mark > NOWHERE else _UNCHANGED,
             len(step.spill),
         ]
-        for (generation, sequence), accepted_at_us, body, kept in step.spill:
+        for (generation, sequence), accepted_at_us, body, kept, _ in step.spill:
             place = f"{generation} {sequence} {accepted_at_us}"
             arguments += (f"{place} {kept}" if kept else place, body)
+        scheduled = [(number, spill.due_us) for number, spill in enumerate(step.spill, 1) if spill.due_us]
+        arguments.append(len(scheduled))
+        for number, due_us in scheduled:
+            arguments += (number, f"{step.lane.priority} ", -(-due_us // 1000))
         arguments.append(len(step.retry))
         for queue_id, state in step.retry.items():
             arguments += (queue_id, orjson.dumps(list(state)))

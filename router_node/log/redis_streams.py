@@ -251,13 +251,17 @@ class RedisStreams:
 
 
 def _chunks(indexes: list[int], records: Sequence[NewRecord]) -> Iterable[list[int]]:
+    """Split into appends; one numbers its events by priority, so a key has a single priority in each."""
     chunk: list[int] = []
     size = 0
+    priorities: dict[int, int] = {}
     for index in indexes:
-        length = len(records[index].body)
-        if chunk and (len(chunk) >= MAX_BATCH_EVENTS or size + length > MAX_BATCH_BYTES):
+        record = records[index]
+        length = len(record.body)
+        out_of_order = priorities.setdefault(record.slot, record.priority) != record.priority
+        if chunk and (out_of_order or len(chunk) >= MAX_BATCH_EVENTS or size + length > MAX_BATCH_BYTES):
             yield chunk
-            chunk, size = [], 0
+            chunk, size, priorities = [], 0, {record.slot: record.priority}
         chunk.append(index)
         size += length
     if chunk:

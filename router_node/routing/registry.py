@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from router_client.errors import Conflict, NotFound
 from router_client.spec import SubscriptionSpec
 from router_node.flow.deliver import Dispatch
-from router_node.flow.match import Route
+from router_node.flow.match import Receiver, Route
 from router_node.log.port import PartitionState
 from router_node.routing.filter_language import compile_filter
 from router_node.routing.topic_index import TopicIndex
@@ -16,10 +16,18 @@ MAX_SUBSCRIPTIONS = 100_000
 
 
 class Registry:
-    """Subscriptions by name. ``new_dispatch`` makes the delivery side of one; all methods are synchronous."""
+    """Subscriptions by name; all methods are synchronous.
 
-    def __init__(self, new_dispatch: Callable[[SubscriptionSpec], Dispatch]) -> None:
+    ``new_dispatch`` makes the delivery side of one, ``way_in`` finds who takes what matches it.
+    """
+
+    def __init__(
+        self,
+        new_dispatch: Callable[[SubscriptionSpec], Dispatch],
+        way_in: Callable[[Dispatch], Receiver] = lambda dispatch: dispatch,
+    ) -> None:
         self._new_dispatch = new_dispatch
+        self._way_in = way_in
         self._by_name: dict[str, tuple[Dispatch, Route]] = {}
         self._topics: TopicIndex[Route] = TopicIndex()
 
@@ -63,7 +71,7 @@ class Registry:
             for pattern in dispatch.spec.topics:
                 self._topics.remove(pattern, old)
             dispatch.change(spec)
-        route = Route(spec.name, compiled, dispatch)
+        route = Route(spec.name, compiled, self._way_in(dispatch))
         for pattern in spec.topics:
             self._topics.add(pattern, route)
         self._by_name[spec.name] = (dispatch, route)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ def test_one_event_with_everything(er: CommandLine, stored: Stored) -> None:
         "payload": {"amount": 120},
         "metadata": {"by": "test"},
     }
+
+
+def test_when_to_deliver_and_until_when(er: CommandLine, stored: Stored) -> None:
+    before = datetime.now(UTC)
+    (result,) = er(
+        "publish", "later.on", "--deliver-at", "2h", "--expires-at", "2100-01-01T00:00:00Z", "--json"
+    ).documents
+    event = stored(result["id"])
+    assert timedelta(hours=2) <= datetime.fromisoformat(event["deliver_at"]) - before < timedelta(hours=2, minutes=1)
+    assert event["expires_at"] == "2100-01-01T00:00:00Z"
+    assert "at most 30 days ahead" in er("publish", "later.on", "--deliver-at", "31d", code=1).err
+    assert "in how long: 90s" in er("publish", "later.on", "--deliver-at", "soon", code=2).err
 
 
 def test_one_event_for_people(er: CommandLine) -> None:

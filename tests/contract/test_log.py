@@ -20,12 +20,14 @@ from router_client.errors import Overloaded
 from router_node.log.memory import MemoryLog
 from router_node.log.port import (
     NOWHERE,
+    SCHEDULE,
     Begun,
     Closed,
+    Due,
+    DurableLanes,
     Generations,
     IngestLog,
     LaneKey,
-    LaneLog,
     LaneStep,
     LaneStepped,
     LostPartition,
@@ -50,7 +52,7 @@ SHARED = pytest.mark.parametrize("logs", ["redis", "cluster"], indirect=True)
 @dataclass
 class Logs:
     ingest: IngestLog
-    lanes: LaneLog
+    lanes: DurableLanes
     letters: DeadLetters
     generations: Generations
     commands: Commands | None = None
@@ -102,7 +104,7 @@ async def lose(logs: Logs, request: pytest.FixtureRequest, command: str) -> None
 
 
 def record(n: int, *, priority: int = 5, dedup: str | None = None, partition: int = P) -> NewRecord:
-    return NewRecord(partition, priority, dedup, b'{"n":%d}' % n)
+    return NewRecord(partition, priority, dedup, b'{"n":%d}' % n, slot=n)
 
 
 def letter(n: int) -> DeadLetter:
@@ -435,3 +437,77 @@ async def test_another_server_begins_a_generation_and_goes_on_taking_appends(log
     assert begun.generation > before.generation
     assert taken == [False]
     assert again == begun
+
+
+async def test_events_of_one_key_are_numbered_in_order_whatever_their_priorities(logs: Logs) -> None:
+    levels = [5, 9, 0, 9, 5]
+    records = [record(n, priority=level)._replace(slot=7) for n, level in enumerate(levels)]
+    others = [record(10 + n, priority=level)._replace(slot=100 + n) for n, level in enumerate(levels)]
+    await logs.ingest.append([each for pair in zip(records, others, strict=True) for each in pair])
+
+    entries = await logs.ingest.read([(P, level) for level in range(10)], 10)
+    found = {body: entry.first.sequence + at for entry in entries for at, body in enumerate(entry.bodies)}
+    mine = [found[each.body] for each in records]
+    assert mine == sorted(mine)
+    assert sorted(found.values()) == list(range(1, 11))
+
+
+async def scheduled(logs: Logs, now_us: int, *due: int) -> list[bytes]:
+    """Put events into the schedule that are due so many seconds from now; returns their bodies."""
+    bodies = [b'{"id":"x","n":%d}' % n for n in range(len(due))]
+    spills = [
+        Spill(Position(1, n + 1), 5000 + n, body, "", now_us + seconds * 1_000_000)
+        for n, (body, seconds) in enumerate(zip(bodies, due, strict=True))
+    ]
+    (answer,) = await logs.lanes.step([LaneStep(LaneKey(P, SCHEDULE, 7), spill=spills)])
+    assert isinstance(answer, LaneStepped)
+    assert answer.queued == len(due)
+    return bodies
+
+
+async def test_what_is_due_goes_back_to_its_stream_in_the_order_of_time(logs: Logs) -> None:
+    now_us = await logs.ingest.now_us()
+    bodies = await scheduled(logs, now_us, -1, 3600, -3, -2)
+
+    answer = await logs.lanes.due(P, 2)
+    assert isinstance(answer, Due)
+    assert answer.priorities == [7, 7]
+    assert answer.next_us is not None
+    assert abs(answer.next_us - (now_us - 1_000_000)) <= 1000, "to the millisecond"
+    answer = await logs.lanes.due(P, 10)
+    assert isinstance(answer, Due)
+    assert answer.priorities == [7]
+    assert answer.next_us is not None
+    assert abs(answer.next_us - now_us - 3_600_000_000) < 2000
+
+    entries = await logs.ingest.read([(P, 7)], 10)
+    assert [list(entry.bodies) for entry in entries] == [[bodies[2]], [bodies[3]], [bodies[0]]]
+    assert [entry.accepted_at_us for entry in entries] == [5002, 5003, 5000], "accepted when they were"
+    assert [entry.first.sequence for entry in entries] == [1, 2, 3], "in their place among the others"
+    assert (await logs.ingest.unsettled([P]))[P] == 3
+    assert (await logs.lanes.load(P)).queued == {LaneKey(P, SCHEDULE, 7): 1}
+    assert await logs.lanes.due(P, 10) == Due([], answer.next_us)
+
+
+async def test_a_schedule_that_is_empty_leaves_nothing_behind(logs: Logs) -> None:
+    now_us = await logs.ingest.now_us()
+    await scheduled(logs, now_us, -1)
+    assert await logs.lanes.due(P, 10) == Due([7], None)
+    assert await logs.lanes.due(P, 10) == Due([], None)
+    assert (await logs.lanes.load(P)).queued == {}
+
+
+async def test_what_had_to_be_stored_is_held_by_the_schedule_too(logs: Logs) -> None:
+    now_us = await logs.ingest.now_us()
+    await logs.ingest.append([kept("e1", priority=7)])
+    (entry,) = await logs.ingest.read([(P, 7)], 1)
+    at = entry.accepted_at_us
+    spill = Spill(entry.first, at, entry.bodies[0], "e1", now_us - 1_000_000)
+    await logs.lanes.step([LaneStep(LaneKey(P, SCHEDULE, 7), spill=[spill])])
+    assert (await logs.ingest.settle([entry])).released == [], "the schedule has it"
+    assert await logs.lanes.due(P, 10) == Due([7], None)
+
+    (again,) = await logs.ingest.read([(P, 7)], 1)
+    assert list(again.kept) == ["e1"]
+    assert again.accepted_at_us == at
+    assert (await logs.ingest.settle([again])).released == [(at, "e1")]

@@ -17,8 +17,8 @@ PERMANENT = tuple(
         rf"er:{_CLUSTER}:meta",
         rf"er:{_CLUSTER}:nodes",
         rf"{_PARTITION}:in:\d",
-        rf"{_PARTITION}:(pos|epoch|hw|dlq|lanes|fences|owed|outbox)",
-        rf"{_PARTITION}:q:.+:\d",
+        rf"{_PARTITION}:(pos|epoch|hw|dlq|lanes|fences|owed|outbox|due)",
+        rf"{_PARTITION}:q:.+:(\d|10)",
         rf"{_PARTITION}:retry:.+",
     )
 )

@@ -1,7 +1,8 @@
 -- One durable step of one lane: spill, note retries, write dead letters, remove what is done; all or nothing.
--- KEYS: lease, hw, lanes, queue, retry, dlq, outbox.
+-- KEYS: lease, hw, lanes, queue, retry, dlq, outbox, due.
 -- ARGV: token, lane label, new high water ('' to leave it),
 --       n spilled, then n times (position "<gen> <seq> <accepted at, us>[ <id> when it had to be stored]", body),
+--       n scheduled, then n times (number of the event spilled, "<priority> ", the time it is due in ms),
 --       n retries, then n times (queue id, state),
 --       n dead letters, then n times (header, body),
 --       n removed, then n queue ids.
@@ -31,6 +32,10 @@ if spilled > 0 then
 end
 if ARGV[3] ~= '' then
   redis.call('HSET', KEYS[2], label, ARGV[3])
+end
+for _ = 1, count() do
+  redis.call('ZADD', KEYS[8], ARGV[at + 2], ARGV[at + 1] .. ids[tonumber(ARGV[at])])
+  at = at + 3
 end
 for _ = 1, count() do
   redis.call('HSET', KEYS[5], ARGV[at], ARGV[at + 1])
