@@ -10,7 +10,9 @@ from typing import Literal, TypeVar
 from router_client.errors import Overloaded
 from router_node.log.memory import MemoryLog
 from router_node.log.port import (
+    ALL_PRIORITIES,
     Begun,
+    Due,
     Entry,
     LaneKey,
     LaneStep,
@@ -55,11 +57,11 @@ class SharedLog(MemoryLog):
         """Return the events that a new owner would still deliver: those in queues, and in streams but not below the
         high-water mark of their lane.
         """
-        found = {s.body for lane, queue in self._queues.items() if lane[1] == subscription for s in queue.values()}
+        found = {s.body for lane, queue in self._queues.items() if lane[1] == subscription for s in queue}
         for entry in self._entries():
             generation, first = entry.first
             for offset, body in enumerate(entry.bodies):
-                mark = max(self._mark(entry, subscription, priority) for priority in (entry.priority, 10))
+                mark = max(self._mark(entry, subscription, priority) for priority in (entry.priority, ALL_PRIORITIES))
                 if Position(generation, first + offset) > mark:
                     found.add(body)
         return found
@@ -67,7 +69,7 @@ class SharedLog(MemoryLog):
     def left(self) -> list[object]:
         """Return whatever is in streams, queues and retries."""
         retries = [state for lane in self._retries.values() for state in lane.values()]
-        return [*self._entries(), *(s for queue in self._queues.values() for s in queue.values()), *retries]
+        return [*self._entries(), *(s for queue in self._queues.values() for s in queue), *retries]
 
     def _mark(self, entry: Entry, subscription: str, priority: int) -> Position:
         return self._high_water.get(LaneKey(entry.partition, subscription, priority), Position(0, 0))
@@ -96,8 +98,8 @@ class NodeLog:
 
     @property
     def hindered(self) -> bool:
-        """Something is held, or an answer will be lost."""
-        return bool(self._gates or self._deaf or self._shared.full)
+        """What the node writes now may not be done, or not be known to be done."""
+        return bool(self._gates or self._deaf or self._shared.full or self.token != self._shared.owner)
 
     def hold(self, call: Call, way: Way) -> None:
         """Hold calls of this kind, on this way, until :meth:`let_through`."""
@@ -167,6 +169,9 @@ class NodeLog:
     async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition | Overloaded]:
         lost: list[LaneStepped | LostPartition | Overloaded] = [LostPartition(step.lane.partition) for step in steps]
         return await self._made("step", lambda: self._shared.step(steps), lambda: lost)
+
+    async def due(self, partition: int, limit: int) -> Due | LostPartition:
+        return await self._shared.due(partition, limit)
 
     async def fetch(self, wants: Sequence[tuple[LaneKey, bytes, int]]) -> list[list[Spilled]]:
         return await self._made("fetch", lambda: self._shared.fetch(wants), lambda: [[] for _ in wants])

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from typing import Any
 
 import orjson
@@ -25,7 +26,7 @@ EARLY_S = 1e-3
 
 @dataclass(eq=False)
 class Fate:
-    """One accepted event and what became of it.
+    """One accepted event and what became of it; ``letter`` is its place in the queue once a dead letter was written.
 
     ``attempts`` are those of the present tenure, None when no delivery of it was seen since it began; ``saved`` is how
     many of them, and until when it waits, a new owner must know.
@@ -36,22 +37,14 @@ class Fate:
     order: int
     stream: Hashable
     partition: int
+    expires: float = inf
     acked: bool = False
     given_up: bool = False
-    buried: bool = False
+    letter: str | None = None
+    dropped: bool = False
     attempts: int | None = None
     not_before: float = 0.0
     saved: tuple[int, float] = (0, 0.0)
-
-    @property
-    def settled(self) -> bool:
-        """Its key may go on."""
-        return self.acked or self.given_up
-
-    @property
-    def ended(self) -> bool:
-        """Nobody has to deliver it any more."""
-        return self.acked or self.buried
 
 
 @dataclass(eq=False)
@@ -89,6 +82,7 @@ class Promises:
         self.repeats = False
         self._streams: dict[Hashable, list[Fate]] = defaultdict(list)
         self._serial = count()
+        self._halts = spec.on_dead_letter == "halt" and spec.ordering != "none"
         self._tenures: dict[int, Tenure] = defaultdict(Tenure)
 
     # -- what happens
@@ -98,6 +92,8 @@ class Promises:
         key = event.correlation_id
         stream: Hashable = {"key": (key, event.priority), "strict": key}.get(self.spec.ordering, event.id)
         fate = self.by_id[event.id] = Fate(event.id, event.encode(), next(self._serial), stream, partition)
+        if event.expires_at is not None:
+            fate.expires = event.expires_at.timestamp()
         self._streams[stream].append(fate)
 
     def refused(self, event_id: str) -> None:
@@ -125,6 +121,10 @@ class Promises:
         if fate is None or fate.body != delivery.body:
             self._break(f"{delivery.delivery_id} delivers what was never accepted: {delivery.body!r}")
             return
+        if self.spec.paused:
+            self._break(f"{fate.event_id} is delivered while the subscription is paused")
+        if fate.expires < self._clock.monotonic() - EARLY_S:
+            self._break(f"{fate.event_id} is delivered {self._clock.monotonic() - fate.expires:.3f} s too late")
         self._check_in_flight(fate)
         self._check_order(fate)
         self._check_attempt(fate, delivery.attempt)
@@ -166,8 +166,8 @@ class Promises:
             for handed in [each for each in self.open() if each.taker is taker]:
                 self._failed(handed, self._clock.monotonic(), 0.0)
 
-    def buried(self, event_id: str, attempts: int) -> None:
-        """A dead letter was written."""
+    def buried(self, event_id: str, attempts: int, queue_id: str) -> None:
+        """A dead letter was written; with a ``queue_id`` it halts its key."""
         fate = self.by_id.get(event_id)
         if fate is None:
             self._break(f"a dead letter of {event_id}, which was never accepted")
@@ -176,7 +176,15 @@ class Promises:
             self._timed_out(handed)
         if not fate.given_up:
             self._break(f"{event_id} is a dead letter after {attempts} attempts, and nobody gave it up")
-        fate.buried = True
+        if bool(queue_id) != self._halts:
+            self._break(f"the dead letter of {event_id} has queue id {queue_id!r}")
+        fate.letter = queue_id
+
+    def decided(self, fate: Fate, *, replay: bool) -> None:
+        """An event that halts its key is delivered again as if for the first time, or is dropped."""
+        self._tenures[fate.partition].done.discard(fate)
+        fate.given_up, fate.letter, fate.dropped = False, None, not replay
+        fate.attempts, fate.not_before, fate.saved = 0, 0.0, (0, 0.0)
 
     # -- what may be asked
 
@@ -186,13 +194,28 @@ class Promises:
 
     def unsettled(self) -> list[Fate]:
         """Return the events that nobody is done with."""
-        return [fate for fate in self.by_id.values() if not fate.ended]
+        return [fate for fate in self.by_id.values() if not self._ended(fate)]
+
+    def halted(self) -> list[Fate]:
+        """Return the events that halt their keys until somebody decides."""
+        return [fate for fate in self.by_id.values() if fate.letter]
 
     def missing(self, recoverable: set[bytes]) -> list[str]:
         """Return events that nobody is done with and that no new owner would find."""
         return [fate.event_id for fate in self.unsettled() if fate.body not in recoverable]
 
     # -- the inside
+
+    def _settled(self, fate: Fate) -> bool:
+        """Its key may go on."""
+        return self._over(fate) or (fate.given_up and not self._halts)
+
+    def _ended(self, fate: Fate) -> bool:
+        """Nobody has to deliver it any more."""
+        return self._over(fate) or (fate.letter is not None and not self._halts)
+
+    def _over(self, fate: Fate) -> bool:
+        return fate.acked or fate.dropped or fate.expires <= self._clock.monotonic() + EARLY_S
 
     def _handed(self, delivery_id: str) -> Handed | None:
         return next((t.open[delivery_id] for t in self._tenures.values() if delivery_id in t.open), None)
@@ -205,13 +228,15 @@ class Promises:
                 self._break(f"{fate.event_id} is delivered while {handed.fate.event_id} of its key is in flight")
 
     def _check_order(self, fate: Fate) -> None:
-        ahead = [f.event_id for f in self._streams[fate.stream] if f.order < fate.order and not f.settled]
+        ahead = [f.event_id for f in self._streams[fate.stream] if f.order < fate.order and not self._settled(f)]
         if ahead:
             self._break(f"{fate.event_id} is delivered before {ahead} of its key are settled")
         if self.repeats:
             return
         if fate.order < self._tenures[fate.partition].latest[fate.stream]:
             self._break(f"{fate.event_id} is delivered again after a later one of its key, by the same owner")
+        if fate.letter:
+            self._break(f"{fate.event_id} is delivered although it halts its key")
         if fate in self._tenures[fate.partition].done:
             self._break(f"{fate.event_id} is delivered again after it was settled, by the same owner")
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import cast
+
+import orjson
 
 from partitioning.slots import slot_of
 from router_client.errors import EventRouterError
@@ -17,7 +21,7 @@ from router_node.flow.deliver import Dispatch
 from router_node.pipeline import Pipeline
 from stores.ports import DeadLetter, EventStore, Outbox, StoredEvent
 from tests.delivery.model_log import NodeLog, SharedLog
-from tests.delivery.model_promises import Promises
+from tests.delivery.model_promises import Fate, Promises
 from tests.support.clock import FakeClock
 from tests.support.virtual_time import VirtualTimeLoop
 
@@ -32,7 +36,7 @@ class Letters:
 
     async def add(self, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:
-            self._promises[letter.subscription].buried(letter.event_id, letter.attempts)
+            self._promises[letter.subscription].buried(letter.event_id, letter.attempts, letter.queue_id)
 
 
 class Shelf:
@@ -177,12 +181,9 @@ class Site:
 
     # -- events and consumers
 
-    def publish(self, events: Sequence[tuple[str, int]]) -> None:
-        """Publish events of these (key, priority), in one call."""
-        batch = [
-            Event(type="a.b", id=f"{key}{priority}-{next(self._serial)}", correlation_id=key, priority=priority)
-            for key, priority in events
-        ]
+    def publish(self, events: Sequence[tuple[str, int]], expires_s: float | None = None) -> None:
+        """Publish events of these (key, priority), in one call; they expire after so many seconds, or never."""
+        batch = [self._event(key, priority, expires_s) for key, priority in events]
         for event in batch:
             for promises in self.promises.values():
                 promises.sent(event, slot_of(event.correlation_id) % PARTITIONS)
@@ -192,6 +193,17 @@ class Site:
                 for promises in self.promises.values():
                     promises.refused(event.id)
         self.turn()
+
+    def _event(self, key: str, priority: int, expires_s: float | None) -> Event:
+        now = datetime.fromtimestamp(self.clock.monotonic(), UTC)
+        return Event(
+            type="a.b",
+            id=f"{key}{priority}-{next(self._serial)}",
+            correlation_id=key,
+            priority=priority,
+            timestamp=now,
+            expires_at=None if expires_s is None else now + timedelta(seconds=expires_s),
+        )
 
     def attach(self, subscription: str, credit: int, *, eager: bool) -> Taker:
         """Add a consumer."""
@@ -236,6 +248,27 @@ class Site:
         for taker in self.takers:
             held = [handed.delivery_id for handed in taker.promises.open() if handed.taker is taker]
             self.loop.inside(lambda taker=taker, held=held: taker.take_all(held))  # type: ignore[misc]
+        self.turn()
+
+    def pause(self, subscription: str, *, paused: bool) -> None:
+        """Have a subscription deliver nothing, or go on."""
+        promises = self.promises[subscription]
+        promises.spec = replace(promises.spec, paused=paused)
+        self.loop.inside(lambda: self.node.pipeline.registry.put(promises.spec))
+        self.turn()
+
+    def decide(self, subscription: str, fate: Fate, *, replay: bool) -> None:
+        """Have an event that halts its key delivered again, or dropped."""
+        priority, window = orjson.loads(fate.body)["priority"], self.dispatch(subscription).window
+        decision = window.release if replay else window.drop
+
+        def say() -> None:
+            if decision(fate.partition, priority, str(fate.letter).encode()):
+                self.promises[subscription].decided(fate, replay=replay)
+            else:
+                self.promises[subscription].broken.append(f"{fate.event_id} halts its key and cannot be decided on")
+
+        self.loop.inside(say)
         self.turn()
 
     def dispatch(self, subscription: str) -> Dispatch:

@@ -22,7 +22,7 @@ from router_node import pipeline
 from router_node.delivery import lane, window
 from router_node.flow import deliver, read, settle
 from tests.delivery.model_log import Call, Way
-from tests.delivery.model_promises import Handed
+from tests.delivery.model_promises import Fate, Handed
 from tests.delivery.model_site import Site, Taker
 
 EXAMPLES = int(os.environ.get("ER_MODEL_EXAMPLES", "0"))
@@ -37,7 +37,7 @@ SETTINGS = settings(
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate, Phase.shrink],
+    phases=[Phase.generate] if os.environ.get("ER_MODEL_RAW") else [Phase.generate, Phase.shrink],
 )
 
 BOUNDS = [
@@ -46,6 +46,8 @@ BOUNDS = [
     (lane, "CROWDED_EVENTS", 3),
     (deliver, "WAITING_AT_MOST", 6),
     (settle, "UNSETTLED_EVENTS", 12),
+    (settle, "STEPS_AT_ONCE", 2),
+    (settle, "FETCHES_AT_ONCE", 2),
     (settle, "FETCH_EVENTS", 3),
     (read, "ENTRIES_AT_ONCE", 2),
     (read, "PENDING_AT_ONCE", 2),
@@ -53,7 +55,8 @@ BOUNDS = [
 ]
 LONGEST_S = 4.0
 ACK_TIMEOUT_S = 3.0
-Ordering = Literal["key", "none"]
+Ordering = Literal["key", "strict", "none"]
+After = Literal["release", "halt"]
 
 places = st.integers(0, 15)
 keys = st.sampled_from("abc")
@@ -61,11 +64,14 @@ priorities = st.sampled_from([5, 5, 5, 9, 1])
 credits_ = st.integers(1, 6)
 delays = st.sampled_from([None, 0.0, 0.3, LONGEST_S])
 verbs = st.tuples(st.sampled_from(["ack", "ack", "ack", "nack", "nack", "reject", "extend"]), delays)
+lifetimes = st.sampled_from([None, None, None, None, 0.4, 3.0])
 calls = st.sampled_from(["read", "settle", "step", "fetch"])
 ways = st.sampled_from(["there", "back"])
 
 
-def spec(name: str, ordering: Ordering, max_attempts: int, base_s: float, max_in_flight: int) -> SubscriptionSpec:
+def spec(
+    name: str, ordering: Ordering, max_attempts: int, base_s: float, max_in_flight: int, after: After
+) -> SubscriptionSpec:
     return SubscriptionSpec(
         name=name,
         topics=("a.>",),
@@ -73,11 +79,13 @@ def spec(name: str, ordering: Ordering, max_attempts: int, base_s: float, max_in
         ack_timeout_s=ACK_TIMEOUT_S,
         retry=RetryPolicy(max_attempts=max_attempts, base_s=base_s, max_s=LONGEST_S, jitter=0),
         max_in_flight=max_in_flight,
+        on_dead_letter=after,
     )
 
 
 def specs(name: str) -> st.SearchStrategy[SubscriptionSpec]:
-    orderings: list[Ordering] = ["key", "key", "none"]
+    orderings: list[Ordering] = ["key", "strict", "none"]
+    after: list[After] = ["release", "release", "halt"]
     return st.builds(
         spec,
         st.just(name),
@@ -85,6 +93,7 @@ def specs(name: str) -> st.SearchStrategy[SubscriptionSpec]:
         max_attempts=st.integers(1, 4),
         base_s=st.sampled_from([0.0, 1.0]),
         max_in_flight=st.integers(1, 6),
+        after=st.sampled_from(after),
     )
 
 
@@ -102,9 +111,9 @@ class LaneModel(RuleBasedStateMachine):
 
     # -- publishers and consumers
 
-    @rule(events=st.lists(st.tuples(keys, priorities), min_size=1, max_size=6))
-    def publish(self, events: list[tuple[str, int]]) -> None:
-        self.site.publish(events)
+    @rule(events=st.lists(st.tuples(keys, priorities), min_size=1, max_size=6), expires_s=lifetimes)
+    def publish(self, events: list[tuple[str, int]], expires_s: float | None) -> None:
+        self.site.publish(events, expires_s)
 
     @rule(key=keys, priority=priorities, many=st.integers(4, 20))
     def publish_a_burst(self, key: str, priority: int, many: int) -> None:
@@ -159,6 +168,17 @@ class LaneModel(RuleBasedStateMachine):
     @rule()
     def take_all(self) -> None:
         self.site.take_all()
+
+    @rule(place=places, paused=st.sampled_from([False, False, True]))
+    def pause(self, place: int, paused: bool) -> None:
+        names = sorted(self.site.promises)
+        self.site.pause(names[place % len(names)], paused=paused)
+
+    @precondition(lambda self: self._halted() and not self.site.node.log.hindered)
+    @rule(place=places, replay=st.booleans())
+    def decide(self, place: int, replay: bool) -> None:
+        name, fate = self._halted()[place % len(self._halted())]
+        self.site.decide(name, fate, replay=replay)
 
     # -- time, the log and owners
 
@@ -234,6 +254,9 @@ class LaneModel(RuleBasedStateMachine):
     def _taker(self, place: int) -> Taker:
         return self.site.takers[place % len(self.site.takers)]
 
+    def _halted(self) -> list[tuple[str, Fate]]:
+        return [(name, fate) for name, promises in self.site.promises.items() for fate in promises.halted()]
+
     def _open(self) -> list[Handed]:
         return [h for promises in self.site.promises.values() for h in promises.open() if h.taker in self.site.takers]
 
@@ -245,10 +268,13 @@ class LaneModel(RuleBasedStateMachine):
         for taker in list(site.takers):
             site.detach(taker, requeue=True)
         for name in site.promises:
+            site.pause(name, paused=False)
             site.attach(name, 100, eager=True)
         limit = site.clock.monotonic() + 2 * (LONGEST_S + ACK_TIMEOUT_S) + 10
         while site.clock.monotonic() < limit and (self._unsettled() or site.log.left()):
             site.advance(0.5)
+            for name, fate in self._halted():
+                site.decide(name, fate, replay=True)
         self._promises_are_kept()
         assert not self._unsettled(), "neither acknowledged nor dead-lettered although somebody takes everything"
         assert not site.log.left()
