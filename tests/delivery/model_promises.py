@@ -141,7 +141,7 @@ class Promises:
             self._break(f"{in_flight} in flight, {self.spec.max_in_flight} allowed")
 
     def settled(self, delivery_id: str, taker: object | None, verb: str, delay_s: float | None, *, known: bool) -> None:
-        """A consumer (anybody, when None) acks, nacks, rejects or extends a delivery, and is told whether it is ``known``."""
+        """A consumer (anybody, when None) settles or extends a delivery, and is told whether it is ``known``."""
         handed = self._handed(delivery_id)
         ours = handed is not None and taker in (None, handed.taker)
         overdue = handed is not None and handed.deadline <= self._clock.monotonic()
@@ -224,7 +224,8 @@ class Promises:
         for handed in self._overdue(lambda each: each.fate.stream == fate.stream):
             self._timed_out(handed)
         for handed in self._tenures[fate.partition].open.values():
-            if handed.fate.stream == fate.stream:
+            again = self.repeats and self.spec.ordering == "none"
+            if handed.fate.stream == fate.stream and not again:
                 self._break(f"{fate.event_id} is delivered while {handed.fate.event_id} of its key is in flight")
 
     def _check_order(self, fate: Fate) -> None:

@@ -20,7 +20,7 @@ from router_node.delivery.holder import Holder
 from router_node.flow.deliver import Dispatch
 from router_node.pipeline import Pipeline
 from stores.ports import DeadLetter, EventStore, Outbox, StoredEvent
-from tests.delivery.model_log import NodeLog, SharedLog
+from tests.delivery.model_log import Call, NodeLog, SharedLog
 from tests.delivery.model_promises import Fate, Promises
 from tests.support.clock import FakeClock
 from tests.support.virtual_time import VirtualTimeLoop
@@ -179,6 +179,12 @@ class Site:
         self._serial = count()
         self.node = self._begin()
 
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # -- events and consumers
 
     def publish(self, events: Sequence[tuple[str, int]], expires_s: float | None = None) -> None:
@@ -296,6 +302,12 @@ class Site:
             self.lapse()
         self.loop.run_until_complete(asyncio.sleep(seconds))
         self.turn()
+
+    def lose_answer(self, call: Call) -> None:
+        """Do what the next call of this kind asks, and let the node not know; a step is then done twice."""
+        self.node.log.lose_answer(call)
+        for promises in self.promises.values():
+            promises.repeats = promises.repeats or call == "step"
 
     def crash(self) -> None:
         """The node is gone, with whatever was on its way to the log or back; another takes over."""
