@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import platform
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -23,7 +21,7 @@ import asyncpg
 import redis
 
 from benchmarks.cpu import CpuMeter
-from benchmarks.report import RESULTS, Run, Target, print_runs, save
+from benchmarks.report import RESULTS, Run, Target, machine, print_runs, save
 from benchmarks.role import Role, role
 from tests.support.node_process import NodeProcess
 from tests.support.postgres_server import PostgresServer
@@ -177,8 +175,7 @@ def main() -> None:
         systems = [system for system in systems if system.name in chosen.only]
     runs = asyncio.run(measure(systems, chosen.rounds))
     met = print_runs(runs, TARGETS)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
-    save(chosen.out, {"machine": machine, "runs": [{**run._asdict(), "events_per_s": run.rate} for run in runs]})
+    save(chosen.out, {"machine": machine(), "runs": [{**run._asdict(), "events_per_s": run.rate} for run in runs]})
     sys.exit(0 if met else 1)
 
 
