@@ -23,6 +23,7 @@ from router_node.edges.http_operations import OperationRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
 from router_node.edges.limits import Limits
 from router_node.edges.problems import Guard, problem_response, routing_problem
+from router_node.edges.sse import StreamRoutes
 from router_node.edges.websocket import WebSocketEndpoint
 from router_node.edges.websocket_session import Identity
 
@@ -69,7 +70,11 @@ def create_app(
     operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
     cluster = ClusterRoutes(management.cluster, bodies)
     http = Starlette(
-        routes=[*_event_routes(events, subscriptions, deliveries), *_operator_routes(operations, cluster)],
+        routes=[
+            _resource("/v1/stream", GET=StreamRoutes(engine, connections, limits).stream),
+            *_event_routes(events, subscriptions, deliveries),
+            *_operator_routes(operations, cluster),
+        ],
         middleware=[Middleware(Guard)],
         exception_handlers={HTTPException: routing_problem},
     )
