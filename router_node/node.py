@@ -100,6 +100,7 @@ class Node:
 
     async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
         """See Engine."""
+        _check_destination(spec)
         registry = self.pipeline.registry
         if not spec.durable and self.cluster is not None:
             return await self.cluster.open(spec, consumer, credit)
@@ -109,10 +110,12 @@ class Node:
         return self.attach(spec.name, consumer, credit)
 
     def attach(self, name: str, consumer: Consumer, credit: int) -> Attachment:
-        """See Engine."""
+        """See Engine. Raises Conflict when the subscription's events go to a webhook."""
+        dispatch = self.pipeline.registry.get(name)
+        _check_destination(dispatch.spec)
         if self.cluster is not None:
             return self.cluster.attachments.attach(name, consumer, credit)
-        return self.pipeline.registry.get(name).attach(consumer, credit)
+        return dispatch.attach(consumer, credit)
 
     async def settle(self, name: str, settlement: Settlement) -> list[str]:
         """See Engine."""
@@ -130,6 +133,11 @@ class Node:
             raise Unavailable(
                 f"this node has had no answer from Redis for {self.cluster.presence.silent_s:.1f} s; publish to another"
             )
+
+
+def _check_destination(spec: SubscriptionSpec) -> None:
+    if spec.destination["kind"] != "consumer":
+        raise Conflict(f"the events of {spec.name} go to a {spec.destination['kind']}; consume another", field="name")
 
 
 @asynccontextmanager
