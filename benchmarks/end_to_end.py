@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import platform
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -23,7 +21,7 @@ import asyncpg
 import redis
 
 from benchmarks.cpu import CpuMeter
-from benchmarks.report import RESULTS, Run, Target, print_runs, save
+from benchmarks.report import RESULTS, Run, Target, machine, print_runs, save
 from benchmarks.role import Role, role
 from tests.support.node_process import NodeProcess
 from tests.support.postgres_server import PostgresServer
@@ -67,11 +65,11 @@ class System(NamedTuple):
     run: Callable[[Servers, int], Awaitable[Run]]
 
 
-async def run_event_router(servers: Servers, count: int) -> Run:
+async def run_event_router(servers: Servers, count: int, name: str = OURS, **settings: str) -> Run:
     """Run the router: one node, a publisher and a consumer over WebSocket."""
     url = await servers.database()
     async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(NodeProcess(redis_url=servers.redis.url, database_url=url))
+        node = await stack.enter_async_context(NodeProcess(redis_url=servers.redis.url, database_url=url, **settings))
         address = node.url.replace("http://", "ws://")
         arguments = ("--url", address, "--count", str(count))
         consumer = await stack.enter_async_context(role("consumer", "benchmarks.event_router", "consume", *arguments))
@@ -84,7 +82,7 @@ async def run_event_router(servers: Servers, count: int) -> Run:
             return time.monotonic()
 
         pids = {**servers.pids(), "node": node.process.pid}
-        return await _measure(OURS, count, producer, consumer, pids, all_stored)
+        return await _measure(name, count, producer, consumer, pids, all_stored)
 
 
 async def run_loop(servers: Servers, count: int) -> Run:
@@ -177,8 +175,7 @@ def main() -> None:
         systems = [system for system in systems if system.name in chosen.only]
     runs = asyncio.run(measure(systems, chosen.rounds))
     met = print_runs(runs, TARGETS)
-    machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
-    save(chosen.out, {"machine": machine, "runs": [{**run._asdict(), "events_per_s": run.rate} for run in runs]})
+    save(chosen.out, {"machine": machine(), "runs": [{**run._asdict(), "events_per_s": run.rate} for run in runs]})
     sys.exit(0 if met else 1)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count, islice
 
 from examples.flights.build import events_of_year
 from router_client.event import Event
@@ -14,3 +16,10 @@ def first_events(count: int) -> list[Event]:
     if len(events) < count:
         raise ValueError(f"2013 has only {len(events)} events")
     return events
+
+
+def endless_events() -> Iterator[Event]:
+    """Yield the events of 2013, and then the same again and again with ids of their own."""
+    for year in count():
+        for event in events_of_year():
+            yield replace(event, id=f"{event.id}-again-{year}") if year else event

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import sys
 import time
 from collections import defaultdict
@@ -26,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.cpu import CpuMeter
 from benchmarks.end_to_end import Servers
-from benchmarks.report import RESULTS, Run, cpu_of, print_runs, rate_of, save
+from benchmarks.report import RESULTS, Run, cpu_of, machine, print_runs, rate_of, save
 from benchmarks.role import Role, role
 from partitioning.keys import Keys
 from tests.cluster.site import nodes
@@ -176,10 +175,9 @@ def main() -> None:
     runs = asyncio.run(measure(chosen.nodes, chosen.events, chosen.rounds))
     print_runs(runs, ())
     print_costs(runs, chosen.nodes, cores)
-    machine = {"cores": cores, "python": platform.python_version(), "system": platform.platform()}
     rates = {_name(count): rate_of(runs, _name(count)) for count in chosen.nodes}
     results = [{**run._asdict(), "events_per_s": run.rate} for run in runs]
-    save(chosen.out, {"machine": machine, "events_per_s": rates, "runs": results})
+    save(chosen.out, {"machine": machine(), "events_per_s": rates, "runs": results})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -35,6 +37,39 @@ class Target(NamedTuple):
     against: str
     at_least: float
     due: bool
+
+
+class Goal(NamedTuple):
+    """A figure with the bound it is to keep; printed, and never a reason to fail: machines differ."""
+
+    what: str
+    value: float
+    at_least: float | None = None
+    at_most: float | None = None
+    unit: str = ""
+
+    @property
+    def reached(self) -> bool:
+        """The bound is kept."""
+        low = self.at_least is None or self.value >= self.at_least
+        return low and (self.at_most is None or self.value <= self.at_most)
+
+    def to_object(self) -> dict[str, Any]:
+        """Return it for the JSON file."""
+        return {**self._asdict(), "reached": self.reached}
+
+
+def print_goals(goals: Sequence[Goal]) -> None:
+    """Print each goal with its figure and whether it is reached."""
+    for goal in goals:
+        bound = f"at least {goal.at_least:g}" if goal.at_least is not None else f"at most {goal.at_most:g}"
+        verdict = "reached" if goal.reached else "not yet"
+        Console().print(f"{goal.what}: {goal.value:.2f}{goal.unit} (goal {bound}{goal.unit}: {verdict})")
+
+
+def machine() -> dict[str, Any]:
+    """Say what was measured on."""
+    return {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
 
 
 def rate_of(runs: Sequence[Run], system: str) -> float:

@@ -47,13 +47,26 @@ class Api:
         """Yield up to ``limit`` stored events, newest first."""
         return self._pages("/v1/events", "events", query, limit)
 
+    def deliveries(self, query: Mapping[str, str | None], limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` logged attempts, newest first."""
+        return self._pages("/v1/deliveries", "deliveries", query, limit)
+
+    def deliveries_of(self, event_id: str, limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` logged attempts of an event, oldest first."""
+        return self._pages(_path("events", event_id, "deliveries"), "deliveries", {}, limit)
+
     async def dead_letter(self, letter_id: str) -> Any:
-        """Return one dead letter with its event."""
+        """Return one dead letter with its event and its history."""
         return await self._calls.call("GET", _path("dead-letters", letter_id))
 
     def dead_letters(self, query: Mapping[str, str | None], limit: int | None) -> AsyncIterator[dict[str, Any]]:
         """Yield up to ``limit`` dead letters (None: all), oldest first."""
         return self._pages("/v1/dead-letters", "dead_letters", query, limit)
+
+    async def dead_letter_counts(self) -> dict[str, Any]:
+        """Return ``{"counts": [{"subscription", "reason", "count"}], "complete"}``."""
+        found: dict[str, Any] = await self._calls.call("GET", "/v1/dead-letters/counts")
+        return found
 
     async def replay(self, letter_ids: Sequence[str]) -> int:
         """Deliver letters again to the subscription each failed in; returns how many there were."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import config, dead_letters, events, nodes, partitions
+from cli import config, dead_letters, deliveries, events, nodes, partitions
 from cli.doctor import DOCTOR_EPILOG, doctor
 from cli.failures import Commands
 from cli.output import print_line
@@ -46,6 +46,7 @@ app.command(epilog=PUBLISH_EPILOG)(publish)
 app.command(epilog=SUBSCRIBE_EPILOG)(subscribe)
 app.command(epilog=TAIL_EPILOG)(tail)
 app.add_typer(events.app, name="events")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(partitions.app, name="partitions")

@@ -1,4 +1,4 @@
-"""How events, dead letters, nodes and partitions look as rows of a table."""
+"""How events, attempts, dead letters, nodes and partitions look as rows of a table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,23 @@ LETTER_COLUMNS = (
     Column("TRIES"),
     Column("TYPE"),
 )
+DELIVERY_COLUMNS = (
+    Column("ENDED", whole=True),
+    Column("EVENT", whole=True),
+    Column("SUBSCRIPTION"),
+    Column("TRY"),
+    Column("OUTCOME"),
+)
+HISTORY_COLUMNS = (
+    Column("ENDED", whole=True),
+    Column("SUBSCRIPTION"),
+    Column("TRY"),
+    Column("OUTCOME"),
+    Column("MS"),
+    Column("STATUS"),
+    Column("ERROR"),
+)
+COUNT_COLUMNS = (Column("SUBSCRIPTION"), Column("REASON"), Column("COUNT"))
 NODE_COLUMNS = (
     Column("NODE", whole=True),
     Column("STATE"),
@@ -57,6 +74,28 @@ def letter_row(letter: dict[str, Any]) -> list[object]:
         letter["attempts"],
         letter["event_type"],
     ]
+
+
+def delivery_row(delivery: dict[str, Any]) -> list[object]:
+    """Return the row of an attempt among those of many events."""
+    return [
+        short_time(delivery["at"]),
+        delivery["event_id"],
+        delivery["subscription"],
+        delivery["attempt"],
+        delivery["outcome"] + (", dead" if delivery["dead"] else ""),
+    ]
+
+
+def history_row(delivery: dict[str, Any]) -> list[object]:
+    """Return the row of an attempt among those of its event."""
+    at, _, subscription, attempt, outcome = delivery_row(delivery)
+    return [at, subscription, attempt, outcome, f"{delivery['latency_ms']:,.1f}", delivery["status"], delivery["error"]]
+
+
+def count_row(count: dict[str, Any]) -> list[object]:
+    """Return the row of a count of dead letters."""
+    return [count["subscription"], count["reason"], f"{count['count']:,}"]
 
 
 def node_row(node: dict[str, Any]) -> list[object]:

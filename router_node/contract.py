@@ -8,7 +8,17 @@ from typing import Any, NamedTuple, Protocol
 from router_client.errors import EventRouterError
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
-from stores.ports import DeadLetter, DeadLetterPage, EventPage, EventQuery, StoredEvent
+from stores.ports import (
+    AttemptPage,
+    AttemptQuery,
+    DeadLetter,
+    DeadLetterPage,
+    EventPage,
+    EventQuery,
+    LetterCounts,
+    LetterFilter,
+    StoredEvent,
+)
 
 
 class Published(NamedTuple):
@@ -153,11 +163,23 @@ class EventDesk(Protocol):
         ...
 
 
+class DeliveryDesk(Protocol):
+    """The delivery log, to operators."""
+
+    async def deliveries(self, query: AttemptQuery) -> AttemptPage:
+        """Query logged attempts. Raises InvalidInput or Unavailable."""
+        ...
+
+
 class LetterDesk(Protocol):
     """Dead letters, to operators."""
 
-    async def dead_letters(self, filters: Mapping[str, str | None], limit: int, cursor: str | None) -> DeadLetterPage:
-        """List dead letters; ``filters`` has ``subscription`` and ``reason``."""
+    async def dead_letters(self, wanted: LetterFilter, limit: int, cursor: str | None) -> DeadLetterPage:
+        """List dead letters, oldest first. Raises InvalidInput or Unavailable."""
+        ...
+
+    async def dead_letter_counts(self) -> LetterCounts:
+        """Return how many there are by subscription and reason. Raises Unavailable."""
         ...
 
     async def dead_letter(self, letter_id: str) -> DeadLetter:
@@ -228,7 +250,7 @@ class ClusterDesk(Protocol):
         ...
 
 
-class Management(SubscriptionDesk, EventDesk, LetterDesk, HealthDesk, Protocol):
+class Management(SubscriptionDesk, EventDesk, DeliveryDesk, LetterDesk, HealthDesk, Protocol):
     """All that operators ask of a node."""
 
     @property

@@ -29,9 +29,12 @@ from router_node.cluster.subscription_sync import RAISE_VERSION
 from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Published, Settlement
 from router_node.delivery.right import Right
+from router_node.destinations.addresses import Addresses
+from router_node.destinations.destinations import Destinations
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.flow.append import AppendToLog, Relocate
+from router_node.flow.record import Recorder
 from router_node.log.memory import MemoryLog
 from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
 from router_node.log.redis_calls import RedisCalls
@@ -39,6 +42,7 @@ from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
 from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
 from router_node.operations import Operations
 from router_node.pipeline import Pipeline
+from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
@@ -65,12 +69,16 @@ class Node:
         pipeline: Pipeline,
         operations: Operations,
         metrics: Metrics,
+        retention: Retention,
+        destinations: Destinations,
         cluster: Cluster | None = None,
     ) -> None:
         self.settings = settings
         self.pipeline = pipeline
         self.management = operations
         self.metrics = metrics
+        self.destinations = destinations
+        self.retention = retention
         self.cluster = cluster
 
     @property
@@ -167,9 +175,12 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(node.pipeline.run(stopped), name="pipeline")
+                    retaining = tasks.create_task(node.retention.run(), name="retention")
                     try:
-                        yield node
+                        async with node.destinations.serving():
+                            yield node
                     finally:
+                        retaining.cancel()
                         for dispatch in node.pipeline.registry:
                             dispatch.dismiss(ClosedError("the node is stopping"))
                         stopped.set()
@@ -299,6 +310,7 @@ def _assemble(
         append_replicated=append_replicated,
         store=database.events,
         outbox=database.outbox,
+        recorder=Recorder(database.delivery_log, settings.node_id, settings.delivery_log),
         clock=clock,
         right=right,
         lost=lost,
@@ -310,7 +322,13 @@ def _assemble(
     )
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
     operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
-    return Node(settings, pipeline, operations, Metrics(pipeline))
+    # One node does it: in a cluster the owner of the first partition, as that is somebody who is alive.
+    retention = Retention(
+        database.delivery_log, settings.delivery_log_days, clock, lambda: (0, 0) in pipeline.reader.owned()
+    )
+    destinations = Destinations(pipeline.registry, clock, Addresses(settings.webhook_networks), operations.pause)
+    metrics = Metrics(pipeline, retention, destinations.counts)
+    return Node(settings, pipeline, operations, metrics, retention, destinations)
 
 
 async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:

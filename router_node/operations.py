@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 import orjson
 import structlog
 
+from router_client.destination import keep_secret
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
@@ -20,7 +22,19 @@ from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition, Spill
 from router_node.pipeline import Pipeline
 from stores.errors import StoreError
-from stores.ports import Database, DeadLetter, DeadLetterPage, DeadLetters, EventPage, EventQuery, StoredEvent
+from stores.ports import (
+    AttemptPage,
+    AttemptQuery,
+    Database,
+    DeadLetter,
+    DeadLetterPage,
+    DeadLetters,
+    EventPage,
+    EventQuery,
+    LetterCounts,
+    LetterFilter,
+    StoredEvent,
+)
 
 CHECK_S = 2.0
 DISCARD_S = 5.0
@@ -145,10 +159,16 @@ class Operations:
 
     async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
         """See Management."""
-        spec = SubscriptionSpec.from_object(name, body)
+        registry = self._pipeline.registry
+        before = registry.get(name).spec if name in registry else None
+        spec = SubscriptionSpec.from_object(name, keep_secret(body, before.destination) if before else body)
         if not spec.durable:
             raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
-        return await self.put(spec), spec.to_object()
+        return await self.put(spec), spec.public_object()
+
+    async def pause(self, name: str, reason: str) -> None:
+        """Pause a subscription on every node. Raises NotFound and Unavailable."""
+        await self.put(replace(self._pipeline.registry.get(name).spec, paused=True, paused_reason=reason[:500]))
 
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """See Management."""
@@ -179,7 +199,7 @@ class Operations:
         """Return each subscription with what this node holds of it; consumers are counted where they are connected."""
         return [
             {
-                **dispatch.spec.to_object(),
+                **dispatch.spec.public_object(),
                 "backlog": dispatch.window.backlog,
                 "in_flight": len(dispatch.in_flight),
                 "consumers": dispatch.holders.near,
@@ -198,13 +218,17 @@ class Operations:
         """See Management."""
         return await self._stored(self._database.events.query(query))
 
-    async def dead_letters(self, filters: Mapping[str, str | None], limit: int, cursor: str | None) -> DeadLetterPage:
+    async def deliveries(self, query: AttemptQuery) -> AttemptPage:
         """See Management."""
-        return await self._stored(
-            self._letters.list(
-                subscription=filters.get("subscription"), reason=filters.get("reason"), limit=limit, cursor=cursor
-            )
-        )
+        return await self._stored(self._database.delivery_log.query(query))
+
+    async def dead_letters(self, wanted: LetterFilter, limit: int, cursor: str | None) -> DeadLetterPage:
+        """See Management."""
+        return await self._stored(self._letters.list(wanted, limit=limit, cursor=cursor))
+
+    async def dead_letter_counts(self) -> LetterCounts:
+        """See Management."""
+        return await self._stored(self._letters.counts())
 
     async def dead_letter(self, letter_id: str) -> DeadLetter:
         """See Management."""

@@ -381,7 +381,7 @@ class Dispatch:
         self._finish(item)
 
     def _note(self, item: Item, outcome: str, remark: Remark = NO_REMARK, *, dead: bool = False) -> None:
-        if self._journal is not None:
+        if self._journal is not None and self._journal.wants(outcome, item.attempts):
             latency_ms = (self._clock.monotonic() - item.sent_at) * 1000
             self._journal.note(attempt_of(item, outcome, self._clock.log_us(), latency_ms, remark, dead=dead))
 

@@ -37,11 +37,13 @@ class Checker:
     Events are numbered per (correlation_id, priority) by ``payload["n"]``, and the publisher of a key sends no event
     before the one ahead of it is acknowledged. So the order accepted is the order of the numbers, and a violation is
     the FIRST delivery of an event after the first delivery of a younger one of its key. Repeats are no violation: what
-    was delivered and not yet settled when its owner went away comes again, in order, from the next.
+    was delivered and not yet settled when its owner went away comes again, in order, from the next. For a ``strict``
+    subscription the events of a key are also numbered over all priorities, by ``payload["turn"]``.
     """
 
-    def __init__(self, subscriptions: Collection[str], table: SlotTable) -> None:
+    def __init__(self, subscriptions: Collection[str], table: SlotTable, strict: Collection[str] = ()) -> None:
         self.subscriptions = tuple(subscriptions)
+        self._strict = frozenset(strict)
         self.published: dict[str, float] = {}
         self.acknowledged: set[str] = set()
         self.arrivals: list[Arrival] = []
@@ -49,6 +51,7 @@ class Checker:
         self._table = table
         self._seen: dict[str, dict[str, int]] = {name: defaultdict(int) for name in subscriptions}
         self._youngest: dict[Lane, int] = {}
+        self._latest: dict[str, int] = {}
 
     def publishes(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Note that events are published for the first time, now."""
@@ -67,6 +70,11 @@ class Checker:
         if number < youngest:
             self.violations.append(f"{subscription}: {key} priority {priority}: first saw {number} after {youngest}")
         self._youngest[subscription, key, priority] = max(number, youngest)
+        if subscription in self._strict:
+            turn, latest = event["payload"]["turn"], self._latest.get(key, -1)
+            if turn < latest:
+                self.violations.append(f"{subscription}: {key}: first saw turn {turn} after {latest}")
+            self._latest[key] = max(turn, latest)
         partition = self._table.partition_of(key)
         self.arrivals.append(Arrival(time.monotonic(), subscription, partition, self.published[event["id"]]))
 

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -23,6 +23,7 @@ from tests.support.node_process import NodeProcess
 from tests.support.signals import wait_for
 
 SHARED, SOLO = "shared", "solo"
+ORDERING: dict[str, Literal["key", "strict"]] = {SHARED: "key", SOLO: "strict"}
 CREDIT, IN_FLIGHT = 200, 600
 ACK_TIMEOUT_S = 3.0
 AGAIN_S = 0.05
@@ -50,15 +51,15 @@ class Level:
 class Load:
     """Publishes numbered events over many keys through ``url`` and consumes them at ``consumers``.
 
-    The durable subscription SHARED has a competing consumer at each of ``consumers``; SOLO has one, at the last of
-    them. A batch holds at most one event of a key and priority, and is published again, ids and all, until every event
-    of it is acknowledged: only then the next begins. All choices come from ``seed``.
+    The durable subscription SHARED has a competing consumer at each of ``consumers``; SOLO, which is strictly ordered,
+    has one, at the last of them. A batch holds at most one event of a key, and is published again, ids and all, until
+    every event of it is acknowledged: only then the next begins. All choices come from ``seed``.
     """
 
     def __init__(
         self, url: str, consumers: Sequence[str], *, seed: int, partitions: int, level: Level | None = None
     ) -> None:
-        self.checker = Checker((SHARED, SOLO), slot_table(partitions))
+        self.checker = Checker((SHARED, SOLO), slot_table(partitions), strict={SOLO})
         self.level = level or Level()
         self.errors: Counter[str] = Counter()
         self._url = url
@@ -177,7 +178,9 @@ class Load:
     def _subscription(self, client: EventRouterClient, name: str) -> SubscriptionBuilder:
         # Faults that last may cost an event many attempts, and none may become a dead letter; nothing is remembered
         # by the SDK, so that the checker sees every repeat.
-        builder = client.subscription(name).topics("chaos.>").retry(100, base_s=0.05, max_s=0.5)
+        builder = (
+            client.subscription(name).topics("chaos.>").ordering(ORDERING[name]).retry(100, base_s=0.05, max_s=0.5)
+        )
         return builder.ack_timeout(ACK_TIMEOUT_S).max_in_flight(IN_FLIGHT).remember(0).credit(CREDIT)
 
     async def _reached(self, stack: AsyncExitStack, url: str) -> EventRouterClient:
@@ -196,7 +199,7 @@ async def subscribe(node: NodeProcess) -> None:
     async with aiohttp.ClientSession() as session:
         for name in (SHARED, SOLO):
             url = f"{node.url}/v1/subscriptions/{name}"
-            async with session.put(url, json={"topics": ["chaos.>"]}) as response:
+            async with session.put(url, json={"topics": ["chaos.>"], "ordering": ORDERING[name]}) as response:
                 assert response.status == 201, await response.text()
 
 
@@ -204,19 +207,21 @@ def _batches(choose: random.Random, publisher: int, level: Level) -> Iterator[li
     """Yield batches without end, over keys that no other publisher uses."""
     keys = [f"p{publisher}-key-{number}" for number in range(level.keys)]
     numbers: dict[tuple[str, int], int] = defaultdict(int)
+    turns: Counter[str] = Counter()
     for serial in itertools.count():
         batch = []
         for key in choose.sample(keys, level.batch):
             priority = 8 if choose.random() < 0.1 else 5
             number = numbers[key, priority]
             numbers[key, priority] += 1
+            turns[key] += 1
             batch.append(
                 {
                     "type": f"chaos.load.{choose.randrange(16)}",
                     "id": f"{key}.{priority}.{number}",
                     "correlation_id": key,
                     "priority": priority,
-                    "payload": {"n": number, "batch": serial, "text": "x" * choose.randrange(400)},
+                    "payload": {"n": number, "turn": turns[key], "batch": serial, "text": "x" * choose.randrange(400)},
                 }
             )
         yield batch

@@ -51,3 +51,18 @@ def test_a_gap_lasts_to_the_next_delivery_of_its_partition_or_to_the_end() -> No
     gaps = {gap.partition: gap.seconds for gap in checker.longest_gaps(arrival.at - 1, arrival.at + 3)}
     assert round(gaps.pop(arrival.partition), 6) == 3
     assert {round(seconds, 6) for seconds in gaps.values()} == {4}
+
+
+def test_a_strict_subscription_sees_a_key_in_order_over_its_priorities() -> None:
+    def turn(number: int, turn: int, priority: int) -> dict[str, Any]:
+        each = event(number, priority=priority)
+        each["payload"]["turn"] = turn
+        return each
+
+    events = [turn(0, 1, 5), turn(0, 2, 8), turn(1, 3, 5)]
+    checker = Checker(("s", "t"), slot_table(4), strict={"t"})
+    checker.publishes(events)
+    for name in ("s", "t"):
+        for each in (events[1], events[0], events[2]):
+            checker.delivered(name, each)
+    assert checker.violations == ["t: k: first saw turn 1 after 2"]

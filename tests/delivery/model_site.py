@@ -18,8 +18,9 @@ from router_client.spec import SubscriptionSpec
 from router_node.contract import Delivery, Nack, Settlement
 from router_node.delivery.holder import Holder
 from router_node.flow.deliver import Dispatch
+from router_node.flow.record import OFF, Recorder
 from router_node.pipeline import Pipeline
-from stores.ports import DeadLetter, EventStore, Outbox, StoredEvent
+from stores.ports import DeadLetter, DeliveryLog, EventStore, Outbox, StoredEvent
 from tests.delivery.model_log import Call, NodeLog, SharedLog
 from tests.delivery.model_promises import Fate, Promises
 from tests.support.clock import FakeClock
@@ -128,6 +129,7 @@ class Node:
             append_replicated=self.log.append,
             store=cast(EventStore, Shelf()),
             outbox=cast(Outbox, None),
+            recorder=Recorder(cast(DeliveryLog, None), "model", OFF),
             clock=clock,
             right=self,
             lost=self._lost,
