@@ -32,7 +32,7 @@ EXAMPLES = int(os.environ.get("ER_MODEL_EXAMPLES", "0"))
 STEPS = int(os.environ.get("ER_MODEL_STEPS", "100"))
 
 SETTINGS = settings(
-    max_examples=EXAMPLES or 150,
+    max_examples=EXAMPLES or 120,
     stateful_step_count=STEPS if EXAMPLES else 40,
     derandomize=not EXAMPLES,
     print_blob=True,
@@ -54,6 +54,9 @@ priorities = st.sampled_from([5, 5, 5, 9, 1])
 credits_ = st.integers(1, 6)
 delays = st.sampled_from([None, 0.0, 0.3, LONGEST_S])
 verbs = st.tuples(st.sampled_from(["ack", "ack", "ack", "nack", "nack", "reject", "extend"]), delays)
+mostly_not = st.sampled_from([False, False, True])
+said = st.lists(verbs, min_size=1, max_size=8)
+changes = st.sampled_from(["crash", "hand_over", "lapse", "usurp"])
 lifetimes = st.sampled_from([None, None, None, None, 0.4, 3.0])
 calls = st.sampled_from(["read", "settle", "step", "fetch"])
 ways = st.sampled_from(["there", "back"])
@@ -110,7 +113,7 @@ class LaneModel(RuleBasedStateMachine):
         self.site.publish([(key, priority)] * many)
 
     @precondition(lambda self: len(self.site.takers) < 4)
-    @rule(place=places, credit=credits_, eager=st.sampled_from([False, False, True]))
+    @rule(place=places, credit=credits_, eager=mostly_not)
     def attach(self, place: int, credit: int, eager: bool) -> None:
         names = sorted(self.site.promises)
         self.site.attach(names[place % len(names)], credit, eager=eager)
@@ -126,15 +129,9 @@ class LaneModel(RuleBasedStateMachine):
         self.site.give_credit(self._taker(place), more)
 
     @precondition(lambda self: self._open())
-    @rule(place=places, verbs=st.lists(verbs, min_size=1, max_size=8))
+    @rule(place=places, verbs=said)
     def settle(self, place: int, verbs: list[tuple[str, float | None]]) -> None:
-        """Settle what is in flight, one after another, each as its verb says, and ask for as many."""
-        for verb, delay in verbs:
-            if handed := self._open():
-                one = handed[place % len(handed)]
-                self.site.say(one.taker, verb, one.delivery_id, delay)
-                if verb != "extend":
-                    self.site.give_credit(one.taker, 1)
+        self._say(place, verbs)
 
     @precondition(lambda self: self._open())
     @rule(place=places, delay=delays)
@@ -159,7 +156,7 @@ class LaneModel(RuleBasedStateMachine):
     def take_all(self) -> None:
         self.site.take_all()
 
-    @rule(place=places, paused=st.sampled_from([False, False, True]))
+    @rule(place=places, paused=mostly_not)
     def pause(self, place: int, paused: bool) -> None:
         names = sorted(self.site.promises)
         self.site.pause(names[place % len(names)], paused=paused)
@@ -176,6 +173,11 @@ class LaneModel(RuleBasedStateMachine):
     def advance(self, seconds: float) -> None:
         self.site.advance(seconds)
 
+    @rule(seconds=st.sampled_from([0.0, 0.3, 2.3]))
+    def let_through_and_advance(self, seconds: float) -> None:
+        self.let_through(False)
+        self.site.advance(seconds)
+
     @rule(seconds=st.sampled_from([2.3, 3.1, 4.1]))
     def advance_far(self, seconds: float) -> None:
         self.site.advance(seconds)
@@ -188,13 +190,13 @@ class LaneModel(RuleBasedStateMachine):
     def lose_an_answer(self, call: Call) -> None:
         self.site.lose_answer(call)
 
-    @rule(full=st.sampled_from([False, False, True]))
+    @rule(full=mostly_not)
     def let_through(self, full: bool) -> None:
         self.site.log.full = full
         self.site.node.log.let_through()
         self.site.turn()
 
-    @rule(what=st.sampled_from(["crash", "hand_over", "lapse", "usurp"]), back=st.sampled_from([True, True, False]))
+    @rule(what=changes, back=st.sampled_from([True, True, False]))
     def change_owner(self, what: str, back: bool) -> None:
         """Another node, or the same, takes over; consumers come back to it, or not."""
         before = [(taker.name, taker.credit, taker.eager) for taker in self.site.takers]
@@ -202,6 +204,18 @@ class LaneModel(RuleBasedStateMachine):
         if back and not self.site.takers:
             for name, credit, eager in before:
                 self.site.attach(name, credit, eager=eager)
+
+    @rule(call=calls, way=ways, seconds=st.sampled_from([0.0, 0.3, 2.3]), verbs=said, what=changes, full=mostly_not)
+    def change_owner_under_way(
+        self, call: Call, way: Way, seconds: float, verbs: list[tuple[str, float | None]], what: str, full: bool
+    ) -> None:
+        """The same with calls of one kind on their way to the log, or back, or refused on their way."""
+        self.site.node.log.hold(call, way)
+        self.site.log.full = full
+        self._say(0, verbs)
+        self.site.advance(seconds)
+        self.change_owner(what, True)
+        self.let_through(False)
 
     # -- what must hold
 
@@ -248,6 +262,15 @@ class LaneModel(RuleBasedStateMachine):
 
     def _taker(self, place: int) -> Taker:
         return self.site.takers[place % len(self.site.takers)]
+
+    def _say(self, place: int, verbs: list[tuple[str, float | None]]) -> None:
+        """Settle what is in flight, one after another, each as its verb says, and ask for as many."""
+        for verb, delay in verbs:
+            if handed := self._open():
+                one = handed[place % len(handed)]
+                self.site.say(one.taker, verb, one.delivery_id, delay)
+                if verb != "extend":
+                    self.site.give_credit(one.taker, 1)
 
     def _halted(self) -> list[tuple[str, Fate]]:
         return [(name, fate) for name, promises in self.site.promises.items() for fate in promises.halted()]
