@@ -29,7 +29,7 @@ class Destinations:
     """Follows the registry while :meth:`serving`. ``pause`` pauses a subscription on all nodes, with a reason."""
 
     def __init__(
-        self, registry: Registry, clock: Clock, addresses: Addresses, pause: Callable[[str, str], Awaitable[None]]
+        self, registry: Registry, clock: Clock, addresses: Addresses, pause: Callable[[str, str], Awaitable[object]]
     ) -> None:
         self._registry = registry
         self._clock = clock

@@ -20,6 +20,7 @@ from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_events import EventRoutes
 from router_node.edges.http_operations import OperationRoutes
+from router_node.edges.http_replays import ReplayRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
 from router_node.edges.limits import Limits
 from router_node.edges.problems import Guard, problem_response, routing_problem
@@ -73,6 +74,7 @@ def create_app(
         routes=[
             _resource("/v1/stream", GET=StreamRoutes(engine, connections, limits).stream),
             *_event_routes(events, subscriptions, deliveries),
+            *_replay_routes(ReplayRoutes(management, bodies)),
             *_operator_routes(operations, cluster),
         ],
         middleware=[Middleware(Guard)],
@@ -100,6 +102,16 @@ def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes, delive
         ),
         _resource("/v1/subscriptions/{name}/pull", POST=subscriptions.pull),
         _resource("/v1/subscriptions/{name}/settle", POST=subscriptions.settle),
+    ]
+
+
+def _replay_routes(replays: ReplayRoutes) -> list[Route]:
+    return [
+        _resource("/v1/replays", GET=replays.list, POST=replays.start),
+        _resource("/v1/replays/{id}", GET=replays.one, DELETE=replays.cancel),
+        _resource("/v1/subscriptions/{name}/pause", POST=replays.pause),
+        _resource("/v1/subscriptions/{name}/resume", POST=replays.resume),
+        _resource("/v1/subscriptions/{name}/seek", POST=replays.seek),
     ]
 
 

@@ -48,6 +48,7 @@ class Metrics:
         self._counter("er_events_dead", "Events dead-lettered", lambda: self._total("dead_lettered"))
         self._counter("er_events_dropped", "Events dropped by an overflow policy", lambda: self._total("dropped"))
         self._counter("er_events_expired", "Events that expired undelivered", lambda: self._total("expired"))
+        self._counter("er_events_skipped", "Events passed over by a seek", lambda: self._total("skipped"))
         self._counter("er_events_scheduled", "Events put into the schedule", lambda: p.scheduler.scheduled)
         self._counter("er_events_due", "Scheduled events that became due", lambda: p.scheduler.became_due)
         self._gauge("er_events_held_in_order", "Events held until all before them are read", lambda: len(p.sequencer))

@@ -84,6 +84,7 @@ def test_defaults_are_spelled_out() -> None:
         "destination": {"kind": "consumer"},
         "paused": False,
         "paused_reason": "",
+        "skip_before_us": 0,
     }
 
 
@@ -140,8 +141,8 @@ BAD: dict[str, list[Any]] = {
     "buffer": [0, 100_001, 1.5, "1", True],
     "overflow": ["drop", "", 5],
     "destination": [[], "consumer", 5],
-    "destination.kind": [{}, {"kind": None}, {"kind": "webhook"}, {"kind": "kafka"}, {"kind": ["consumer"]}],
-    "destination.url": [{"kind": "consumer", "url": "http://localhost"}],
+    "destination.kind": [{}, {"kind": None}, {"kind": "kafka"}, {"kind": ["consumer"]}],
+    "destination.url": [{"kind": "consumer", "url": "http://localhost"}, {"kind": "webhook"}],
     "Topics": [["a"]],
     "": [1],
 }
