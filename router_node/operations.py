@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import orjson
 import structlog
 
-from router_client.destination import keep_secret
+from router_client.destination import keep_hidden
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
@@ -160,8 +160,8 @@ class Operations:
     async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
         """See Management."""
         registry = self._pipeline.registry
-        before = registry.get(name).spec if name in registry else None
-        spec = SubscriptionSpec.from_object(name, keep_secret(body, before.destination) if before else body)
+        before = registry.get(name).spec.destination if name in registry else {}
+        spec = SubscriptionSpec.from_object(name, keep_hidden(body, before))
         if not spec.durable:
             raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
         return await self.put(spec), spec.public_object()

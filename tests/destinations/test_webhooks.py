@@ -173,7 +173,7 @@ async def test_private_addresses_are_refused(networks: tuple[str, ...]) -> None:
         await subscribe(node, hook.url, retry={"max_attempts": 1})
         await publish(node, 1)
         (logged,) = await attempts(node, 1)
-        assert node.destinations.counts.refused == 1
+        assert node.destinations.counts.failures["refused"] == 1
     assert hook.got == []
     assert "no address that may be called" in logged.attempt.error
 
