@@ -107,6 +107,8 @@ class Node:
         """See Engine."""
         _check_destination(spec)
         registry = self.pipeline.registry
+        if spec.name in registry:
+            _check_destination(registry.get(spec.name).spec)  # a consumer's spec is not to take a webhook's place
         if not spec.durable and self.cluster is not None:
             return await self.cluster.open(spec, consumer, credit)
         if spec.durable and spec.name in registry:

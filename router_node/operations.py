@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import orjson
 import structlog
 
-from router_client.destination import keep_secret
+from router_client.destination import keep_hidden
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
@@ -123,7 +123,7 @@ class Operations:
         """See Management."""
         registry = self._pipeline.registry
         before = registry.get(name).spec if name in registry else None
-        spec = SubscriptionSpec.from_object(name, keep_secret(body, before.destination) if before else body)
+        spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
         if before is not None and isinstance(body, dict):
             kept = {each: getattr(before, each) for each in KEPT if each not in body}
             spec = replace(spec, **kept)

@@ -76,9 +76,13 @@ class Metrics:
         self._counter("er_webhook_calls", "Calls of webhooks that ended", lambda: w.calls)
         self._counter("er_webhook_delivered", "Calls answered with success", lambda: w.delivered)
         self._counter("er_webhook_failed", "Calls that failed and are tried again", lambda: w.failed)
-        self._counter("er_webhook_timed_out", "Calls without an answer in time", lambda: w.timed_out)
+        self._counter("er_webhook_timed_out", "Calls without an answer in time", lambda: w.failures["timed_out"])
         self._counter("er_webhook_rejected", "Calls answered with a refusal: dead letters", lambda: w.rejected)
-        self._counter("er_webhook_addresses_refused", "Calls to addresses that may not be called", lambda: w.refused)
+        self._counter("er_webhook_unreachable", "Calls that found no connection", lambda: w.failures["unreachable"])
+        self._counter("er_webhook_broken", "Calls that got no HTTP answer", lambda: w.failures["broken"])
+        self._counter(
+            "er_webhook_addresses_refused", "Calls to addresses that may not be called", lambda: w.failures["refused"]
+        )
         self._gauge("er_webhook_in_flight", "Calls of webhooks under way", lambda: w.in_flight)
         self._gauge(
             "er_webhook_breakers_open", "Webhooks left alone because they keep failing", lambda: w.open_breakers

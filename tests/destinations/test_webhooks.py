@@ -149,7 +149,7 @@ async def test_gone_pauses_the_subscription_and_loses_nothing() -> None:
         calls = len(hook.got)
         assert found["backlog"] == 3
         hook.answer = None
-        await subscribe(node, hook.url)
+        await node.management.resume_subscription("hook")
         await hook.has(calls + 3)
 
 
@@ -173,7 +173,7 @@ async def test_private_addresses_are_refused(networks: tuple[str, ...]) -> None:
         await subscribe(node, hook.url, retry={"max_attempts": 1})
         await publish(node, 1)
         (logged,) = await attempts(node, 1)
-        assert node.destinations.counts.refused == 1
+        assert node.destinations.counts.failures["refused"] == 1
     assert hook.got == []
     assert "no address that may be called" in logged.attempt.error
 
