@@ -39,6 +39,7 @@ class Metrics:
         self._counter("er_entries_read", "Record batches read from the log", lambda: p.reader.entries_read)
         self._counter("er_events_routed", "Events routed", lambda: p.router.routed)
         self._counter("er_events_matched", "Events times subscriptions matched", lambda: p.router.matched)
+        self._counter("er_events_target_missed", "Events whose target took nothing", lambda: p.router.targets_missed)
         self._counter("er_events_gated", "Events stopped by a global filter", lambda: p.router.filtered_globally)
         self._counter("er_events_stored", "Events written to the store", lambda: p.persister.stored)
         self._counter("er_events_settled", "Events settled in the log", lambda: p.settler.settled)
