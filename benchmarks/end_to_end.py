@@ -65,11 +65,11 @@ class System(NamedTuple):
     run: Callable[[Servers, int], Awaitable[Run]]
 
 
-async def run_event_router(servers: Servers, count: int) -> Run:
+async def run_event_router(servers: Servers, count: int, name: str = OURS, **settings: str) -> Run:
     """Run the router: one node, a publisher and a consumer over WebSocket."""
     url = await servers.database()
     async with AsyncExitStack() as stack:
-        node = await stack.enter_async_context(NodeProcess(redis_url=servers.redis.url, database_url=url))
+        node = await stack.enter_async_context(NodeProcess(redis_url=servers.redis.url, database_url=url, **settings))
         address = node.url.replace("http://", "ws://")
         arguments = ("--url", address, "--count", str(count))
         consumer = await stack.enter_async_context(role("consumer", "benchmarks.event_router", "consume", *arguments))
@@ -82,7 +82,7 @@ async def run_event_router(servers: Servers, count: int) -> Run:
             return time.monotonic()
 
         pids = {**servers.pids(), "node": node.process.pid}
-        return await _measure(OURS, count, producer, consumer, pids, all_stored)
+        return await _measure(name, count, producer, consumer, pids, all_stored)
 
 
 async def run_loop(servers: Servers, count: int) -> Run:

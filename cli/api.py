@@ -47,13 +47,26 @@ class Api:
         """Yield up to ``limit`` stored events, newest first."""
         return self._pages("/v1/events", "events", query, limit)
 
+    def deliveries(self, query: Mapping[str, str | None], limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` logged attempts, newest first."""
+        return self._pages("/v1/deliveries", "deliveries", query, limit)
+
+    def deliveries_of(self, event_id: str, limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` logged attempts of an event, oldest first."""
+        return self._pages(_path("events", event_id, "deliveries"), "deliveries", {}, limit)
+
     async def dead_letter(self, letter_id: str) -> Any:
-        """Return one dead letter with its event."""
+        """Return one dead letter with its event and its history."""
         return await self._calls.call("GET", _path("dead-letters", letter_id))
 
     def dead_letters(self, query: Mapping[str, str | None], limit: int | None) -> AsyncIterator[dict[str, Any]]:
         """Yield up to ``limit`` dead letters (None: all), oldest first."""
         return self._pages("/v1/dead-letters", "dead_letters", query, limit)
+
+    async def dead_letter_counts(self) -> dict[str, Any]:
+        """Return ``{"counts": [{"subscription", "reason", "count"}], "complete"}``."""
+        found: dict[str, Any] = await self._calls.call("GET", "/v1/dead-letters/counts")
+        return found
 
     async def replay(self, letter_ids: Sequence[str]) -> int:
         """Deliver letters again to the subscription each failed in; returns how many there were."""
@@ -105,6 +118,11 @@ class Api:
     async def rebalance(self) -> int:
         """Have partitions go to their places now; returns how many have to."""
         return int((await self._calls.call("POST", "/v1/partitions/rebalance"))["moving"])
+
+    async def call(self, method: str, *parts: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
+        """Ask for the resource at ``/v1/<parts>``; returns its JSON, or None."""
+        data = orjson.dumps(body) if body is not None else None
+        return await self._calls.call(method, _path(*parts), query=query, body=data)
 
     async def _post(self, path: str, letter_ids: Sequence[str]) -> Any:
         return await self._calls.call("POST", path, body=orjson.dumps({"ids": list(letter_ids)}))

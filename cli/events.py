@@ -11,11 +11,12 @@ import typer
 from cli.address import DEFAULT_URL
 from cli.api import Api
 from cli.arguments import AsJson, Url, examples, json_object, moment
+from cli.deliveries import NOTHING
 from cli.foreground import run
 from cli.output import print_details, print_json, print_line, print_note, print_table
-from cli.rows import EVENT_COLUMNS, LETTER_COLUMNS, event_row, letter_row
+from cli.rows import EVENT_COLUMNS, HISTORY_COLUMNS, LETTER_COLUMNS, event_row, history_row, letter_row
 
-app = typer.Typer(no_args_is_help=True, help="Stored events: list, show, trace.")
+app = typer.Typer(no_args_is_help=True, help="Stored events: list, show, trace, deliveries.")
 
 LIST_EXAMPLES = (
     "event-router events list --type 'orders.>' --since 15m",
@@ -24,6 +25,7 @@ LIST_EXAMPLES = (
 )
 SHOW_EXAMPLES = ("event-router events show 019ab1f0-7d0c-7cc1-b4f6-3c54d4c0f7a5",)
 TRACE_EXAMPLES = ("event-router events trace 019ab1f0-7d0c-7cc1-b4f6-3c54d4c0f7a5",)
+DELIVERIES_EXAMPLES = ("event-router events deliveries 019ab1f0-7d0c-7cc1-b4f6-3c54d4c0f7a5",)
 
 EventId = Annotated[str, typer.Argument(metavar="ID", help="The id of the event.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
@@ -105,6 +107,23 @@ def trace_event(event_id: EventId, url: Url = DEFAULT_URL, as_json: AsJson = Fal
         print_note("there is more than is shown; narrow it with `events list` and `dlq list`")
 
 
+@app.command("deliveries", epilog=examples(*DELIVERIES_EXAMPLES))
+def list_deliveries(event_id: EventId, limit: Limit = 100, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """List the attempts to deliver one event, oldest first.
+
+    They are in the delivery log for as long as the nodes keep it. With --json:
+    one attempt a line.
+    """
+    found = run(_deliveries(url, event_id, limit))
+    if as_json:
+        for delivery in found:
+            print_json(delivery)
+    elif found:
+        print_table(HISTORY_COLUMNS, map(history_row, found))
+    else:
+        print_note(NOTHING)
+
+
 async def _list(url: str, query: Mapping[str, str | None], limit: int, as_json: bool) -> None:
     async with Api(url) as api:
         found = api.events(query, limit)
@@ -126,6 +145,11 @@ async def _table(found: AsyncIterator[dict[str, Any]]) -> None:
 async def _event(url: str, event_id: str) -> Any:
     async with Api(url) as api:
         return await api.event(event_id)
+
+
+async def _deliveries(url: str, event_id: str, limit: int) -> list[dict[str, Any]]:
+    async with Api(url) as api:
+        return [delivery async for delivery in api.deliveries_of(event_id, limit)]
 
 
 async def _trace(url: str, event_id: str) -> Any:

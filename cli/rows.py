@@ -1,4 +1,4 @@
-"""How events, dead letters, nodes and partitions look as rows of a table."""
+"""How events, attempts, dead letters, nodes and partitions look as rows of a table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,23 @@ LETTER_COLUMNS = (
     Column("TRIES"),
     Column("TYPE"),
 )
+DELIVERY_COLUMNS = (
+    Column("ENDED", whole=True),
+    Column("EVENT", whole=True),
+    Column("SUBSCRIPTION"),
+    Column("TRY"),
+    Column("OUTCOME"),
+)
+HISTORY_COLUMNS = (
+    Column("ENDED", whole=True),
+    Column("SUBSCRIPTION"),
+    Column("TRY"),
+    Column("OUTCOME"),
+    Column("MS"),
+    Column("STATUS"),
+    Column("ERROR"),
+)
+COUNT_COLUMNS = (Column("SUBSCRIPTION"), Column("REASON"), Column("COUNT"))
 NODE_COLUMNS = (
     Column("NODE", whole=True),
     Column("STATE"),
@@ -24,6 +41,21 @@ NODE_COLUMNS = (
     Column("UNSETTLED"),
     Column("EVENTS/S"),
     Column("SEEN"),
+)
+SUBSCRIPTION_COLUMNS = (
+    Column("NAME", whole=True),
+    Column("STATE"),
+    Column("BACKLOG"),
+    Column("IN FLIGHT"),
+    Column("CONSUMERS"),
+    Column("TOPICS"),
+)
+REPLAY_COLUMNS = (
+    Column("ID", whole=True),
+    Column("STARTED", whole=True),
+    Column("SUBSCRIPTION"),
+    Column("STATE"),
+    Column("DELIVERED"),
 )
 PARTITION_COLUMNS = (
     Column("PARTITION"),
@@ -59,6 +91,28 @@ def letter_row(letter: dict[str, Any]) -> list[object]:
     ]
 
 
+def delivery_row(delivery: dict[str, Any]) -> list[object]:
+    """Return the row of an attempt among those of many events."""
+    return [
+        short_time(delivery["at"]),
+        delivery["event_id"],
+        delivery["subscription"],
+        delivery["attempt"],
+        delivery["outcome"] + (", dead" if delivery["dead"] else ""),
+    ]
+
+
+def history_row(delivery: dict[str, Any]) -> list[object]:
+    """Return the row of an attempt among those of its event."""
+    at, _, subscription, attempt, outcome = delivery_row(delivery)
+    return [at, subscription, attempt, outcome, f"{delivery['latency_ms']:,.1f}", delivery["status"], delivery["error"]]
+
+
+def count_row(count: dict[str, Any]) -> list[object]:
+    """Return the row of a count of dead letters."""
+    return [count["subscription"], count["reason"], f"{count['count']:,}"]
+
+
 def node_row(node: dict[str, Any]) -> list[object]:
     """Return the row of a node."""
     return [
@@ -69,6 +123,30 @@ def node_row(node: dict[str, Any]) -> list[object]:
         node["unsettled"],
         f"{node['load']:,.0f}",
         f"{node['seen_s']:.1f} s ago",
+    ]
+
+
+def subscription_row(subscription: dict[str, Any]) -> list[object]:
+    """Return the row of a subscription."""
+    kind = subscription["destination"]["kind"]
+    return [
+        subscription["name"],
+        "paused" if subscription["paused"] else "delivering" if kind == "consumer" else kind,
+        f"{subscription['backlog']:,}",
+        subscription["in_flight"],
+        subscription["consumers"],
+        ", ".join(subscription["topics"]),
+    ]
+
+
+def replay_row(replay: dict[str, Any]) -> list[object]:
+    """Return the row of a replay."""
+    return [
+        replay["id"],
+        short_time(replay["created_at"]),
+        replay["subscription"],
+        replay["state"],
+        f"{replay['delivered']:,}",
     ]
 
 

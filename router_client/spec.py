@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from router_client.destination import check_destination, shown
 from router_client.errors import InvalidInput
 from router_client.topics import check_pattern
 
 MAX_PATTERNS = 100
 MAX_IN_FLIGHT = 10_000
 MAX_REASON_CHARS = 500
+DEFAULT_ACK_TIMEOUT_S = 30.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Overflow = Literal["drop_oldest", "drop_newest", "block"]
@@ -38,6 +40,7 @@ class SubscriptionSpec:
     ``ordering`` ``key`` keeps events of one (correlation_id, priority) in order, one in flight; ``strict`` those of one
     correlation_id whatever their priority; ``none`` does not. ``on_dead_letter`` ``halt`` holds back the events of a
     key behind one that was given up, until it is replayed or purged. Nothing is delivered while it is ``paused``.
+    Of its backlog, what was accepted before ``skip_before_us`` (microseconds since 1970) is passed over.
     A ``durable`` one keeps its backlog while nobody is connected; another lives as long as its connection, with a
     buffer of ``buffer`` events and the ``overflow`` policy.
     """
@@ -46,7 +49,7 @@ class SubscriptionSpec:
     topics: tuple[str, ...]
     filter: Mapping[str, Any] = field(default_factory=dict)
     ordering: Literal["key", "strict", "none"] = "key"
-    ack_timeout_s: float = 30.0
+    ack_timeout_s: float = DEFAULT_ACK_TIMEOUT_S
     retry: RetryPolicy = RetryPolicy()
     on_dead_letter: Literal["release", "halt"] = "release"
     max_in_flight: int = 100
@@ -56,10 +59,15 @@ class SubscriptionSpec:
     destination: Mapping[str, Any] = field(default_factory=lambda: {"kind": "consumer"})
     paused: bool = False
     paused_reason: str = ""
+    skip_before_us: int = 0
 
     def to_object(self) -> dict[str, Any]:
         """Return the JSON object of the wire, with every default spelled out."""
         return {**asdict(self), "topics": list(self.topics)}
+
+    def public_object(self) -> dict[str, Any]:
+        """Return the JSON object without secrets, as people get to see it."""
+        return {**self.to_object(), "destination": shown(self.destination)}
 
     @classmethod
     def from_object(cls, name: object, body: object) -> SubscriptionSpec:
@@ -88,7 +96,18 @@ class SubscriptionSpec:
                 values[key] = check(value, key)
         if "topics" not in values:
             raise InvalidInput('is required, for example ["orders.*"]', field="topics")
+        _check_together(values)
         return cls(name=name, **values)
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    destination = values.get("destination", {})
+    if destination.get("kind", "consumer") == "consumer":
+        return
+    if not values.get("durable", True):
+        raise InvalidInput("an ephemeral subscription has a consumer that is connected", field="destination.kind")
+    if destination["timeout_s"] >= values.get("ack_timeout_s", DEFAULT_ACK_TIMEOUT_S):
+        raise InvalidInput("must be less than ack_timeout_s", field="destination.timeout_s")
 
 
 def _topics(value: object, name: str) -> tuple[str, ...]:
@@ -160,16 +179,6 @@ def _retry(value: object, name: str) -> RetryPolicy:
     return RetryPolicy(**values)
 
 
-def _destination(value: object, name: str) -> dict[str, Any]:
-    body = _object(value, name)
-    if body.get("kind") != "consumer":
-        raise InvalidInput('this version delivers to {"kind": "consumer"} only', field=f"{name}.kind")
-    for key in body:
-        if key != "kind":
-            raise InvalidInput("unknown member", field=f"{name}.{key}")
-    return body
-
-
 _CHECKS: dict[str, Any] = {
     "topics": _topics,
     "filter": _object,
@@ -181,7 +190,8 @@ _CHECKS: dict[str, Any] = {
     "durable": _boolean,
     "buffer": _integer(1, 100_000),
     "overflow": _one_of("drop_oldest", "drop_newest", "block"),
-    "destination": _destination,
+    "destination": check_destination,
     "paused": _boolean,
     "paused_reason": _text,
+    "skip_before_us": _integer(0, 2**62),
 }

@@ -8,6 +8,7 @@ import re
 import secrets
 import socket
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -55,6 +56,13 @@ class Settings(BaseModel):
     dedup_window_s: float = Field(default=120.0, ge=1, le=86_400, description="how long an event id is remembered")
     max_event_bytes: int = Field(default=256 * 1024, ge=1024, le=256 * 1024, description="largest encoded event")
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="largest HTTP body")
+    webhook_networks: tuple[str, ...] = Field(
+        default=(), description="private networks that webhooks may be in, and be reached by http://"
+    )
+    delivery_log: str = Field(
+        default="all", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
+    )
+    delivery_log_days: float = Field(default=7, gt=0, le=3650, description="how long logged attempts are kept")
     global_filters: tuple[dict[str, Any], ...] = Field(default=(), description="events failing one are not routed")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     log_format: str = Field(default="json", pattern="^(json|console)$")
@@ -90,6 +98,13 @@ class Settings(BaseModel):
     def _name(cls, value: str) -> str:
         if not _CLUSTER.fullmatch(value):
             raise ValueError("1 to 64 letters, digits, dashes and underscores")
+        return value
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each, strict=False)
         return value
 
     @field_validator("global_filters")
@@ -162,7 +177,7 @@ def _from_environment() -> dict[str, Any]:
     for name, value in os.environ.items():
         if name.startswith(PREFIX) and name not in NOT_SETTINGS and not name.startswith("ER_TEST_") and value:
             key = name.removeprefix(PREFIX).lower()
-            found[key] = _parse_list(value) if key == "global_filters" else value
+            found[key] = _parse_list(value) if key in ("global_filters", "webhook_networks") else value
     return found
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from router_client.errors import EventRouterError
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
-from stores.ports import DeadLetter, DeadLetterPage, EventPage, EventQuery, StoredEvent
+from stores.ports import (
+    AttemptPage,
+    AttemptQuery,
+    DeadLetter,
+    DeadLetterPage,
+    EventPage,
+    EventQuery,
+    LetterCounts,
+    LetterFilter,
+    StoredEvent,
+)
 
 
 class Published(NamedTuple):
@@ -129,6 +140,21 @@ class SubscriptionDesk(Protocol):
         """Create or replace a durable subscription; returns (created, the full spec)."""
         ...
 
+    async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:
+        """Begin no more deliveries on any node; returns the full spec. Raises NotFound and Unavailable."""
+        ...
+
+    async def resume_subscription(self, name: str) -> dict[str, Any]:
+        """Deliver again; returns the full spec. Raises NotFound and Unavailable."""
+        ...
+
+    async def seek_subscription(self, name: str, to: datetime) -> dict[str, Any]:
+        """Pass over the backlog, and replay what was accepted since ``to``; returns {"skip_before", "replay"}.
+
+        Raises NotFound, Unavailable, and InvalidInput for a time to come.
+        """
+        ...
+
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """Delete. Raises NotFound, and Conflict while it has a backlog that is not to be discarded."""
         ...
@@ -153,11 +179,23 @@ class EventDesk(Protocol):
         ...
 
 
+class DeliveryDesk(Protocol):
+    """The delivery log, to operators."""
+
+    async def deliveries(self, query: AttemptQuery) -> AttemptPage:
+        """Query logged attempts. Raises InvalidInput or Unavailable."""
+        ...
+
+
 class LetterDesk(Protocol):
     """Dead letters, to operators."""
 
-    async def dead_letters(self, filters: Mapping[str, str | None], limit: int, cursor: str | None) -> DeadLetterPage:
-        """List dead letters; ``filters`` has ``subscription`` and ``reason``."""
+    async def dead_letters(self, wanted: LetterFilter, limit: int, cursor: str | None) -> DeadLetterPage:
+        """List dead letters, oldest first. Raises InvalidInput or Unavailable."""
+        ...
+
+    async def dead_letter_counts(self) -> LetterCounts:
+        """Return how many there are by subscription and reason. Raises Unavailable."""
         ...
 
     async def dead_letter(self, letter_id: str) -> DeadLetter:
@@ -228,10 +266,37 @@ class ClusterDesk(Protocol):
         ...
 
 
-class Management(SubscriptionDesk, EventDesk, LetterDesk, HealthDesk, Protocol):
+class ReplayDesk(Protocol):
+    """Replays, to operators. All raise Unavailable when the store is away."""
+
+    async def start(self, body: object) -> dict[str, Any]:
+        """Start a replay, as the body of POST /v1/replays says. Raises InvalidInput, NotFound and Conflict."""
+        ...
+
+    async def list(self) -> list[dict[str, Any]]:
+        """Return the latest replays, newest first."""
+        ...
+
+    async def one(self, replay_id: str) -> dict[str, Any]:
+        """Return one: {"id", "subscription", "query", "rate", "state", "delivered", "skipped", "error", "created_at",
+        "updated_at"}. Raises NotFound.
+        """
+        ...
+
+    async def cancel(self, replay_id: str) -> dict[str, Any]:
+        """Stop one that runs. Raises NotFound and Conflict."""
+        ...
+
+
+class Management(SubscriptionDesk, EventDesk, DeliveryDesk, LetterDesk, HealthDesk, Protocol):
     """All that operators ask of a node."""
 
     @property
     def cluster(self) -> ClusterDesk:
         """The desk for nodes and partitions."""
+        ...
+
+    @property
+    def replays(self) -> ReplayDesk:
+        """The desk for replays."""
         ...

@@ -11,6 +11,7 @@ from router_client.errors import InvalidInput
 from router_client.event import parse_time
 from router_node.contract import Management
 from router_node.edges.http_events import letter_object
+from router_node.edges.http_operations import letter_filter
 from stores.ports import EventQuery
 
 
@@ -43,8 +44,9 @@ class MemoryRecords:
 
     async def dead_letters(self, query: Mapping[str, str]) -> dict[str, Any]:
         """See Records."""
-        filters = {"subscription": query.get("subscription"), "reason": query.get("reason")}
-        page = await self._management.dead_letters(filters, int(query.get("limit", "100")), query.get("cursor"))
+        page = await self._management.dead_letters(
+            letter_filter(query), int(query.get("limit", "100")), query.get("cursor")
+        )
         letters = [_loaded(orjson.dumps(letter_object(letter))) for letter in page.letters]
         return {"dead_letters": letters, "next": page.next}
 

@@ -1,7 +1,7 @@
 """The path of an event, joined from its stages: publish -> append -> read -> match -> deliver -> settle.
 
 This is the map for a newcomer. Each stage is a file of ``flow/`` and knows none of the others; what one needs of the
-next is handed to it here. Persistence hangs off match as the first subscriber.
+next is handed to it here. Persistence hangs off match as the first subscriber, the delivery log off deliver.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
 from router_node.flow.publish import Publisher
 from router_node.flow.read import Bell, Reader
+from router_node.flow.record import Recorder
 from router_node.flow.schedule import Scheduler
 from router_node.flow.settle import Settler
 from router_node.log.port import (
@@ -46,8 +47,9 @@ ROUTER_LANE = "_router"
 TICK_S = 0.05
 FULL_S = 0.25
 DRAIN_S = 5.0
+RECORD_S = 2.0
 LET_GO_S = 0.15
-COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped", "expired")
+COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped", "expired", "skipped")
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +73,7 @@ class Pipeline:
         append_replicated: AppendToLog,
         store: EventStore,
         outbox: Outbox,
+        recorder: Recorder,
         clock: Clock,
         right: Right,
         lost: Callable[[int], None],
@@ -81,6 +84,7 @@ class Pipeline:
         max_event_bytes: int,
     ) -> None:
         self.partitions = partitions
+        self.recorder = recorder
         self._lanes = lanes
         self._clock = clock
         self._right = right
@@ -193,6 +197,7 @@ class Pipeline:
                 tasks.create_task(self.settler.run(), name="settle"),
                 tasks.create_task(self.discarder.run(), name="discard"),
                 tasks.create_task(self.outbox.run(), name="outbox"),
+                tasks.create_task(self.recorder.run(), name="record"),
             ]
             await stop.wait()
             self.appender.close()
@@ -202,6 +207,7 @@ class Pipeline:
             ticking.cancel()
             scheduling.cancel()
             await self._drain()
+            await self._drain_records()
             for task in (*appending, *settling):
                 task.cancel()
 
@@ -212,6 +218,13 @@ class Pipeline:
                 await self.settler.quiet()
         except TimeoutError:
             log.warning("stopping with work in flight; its next owner repeats it", waiting=self.persister.waiting)
+
+    async def _drain_records(self) -> None:
+        try:
+            async with asyncio.timeout(RECORD_S):
+                await self.recorder.drain()
+        except TimeoutError:
+            log.warning("stopping with attempts that are not in the delivery log", attempts=self.recorder.waiting)
 
     async def _tick(self) -> None:
         full_since = None
@@ -253,6 +266,7 @@ class Pipeline:
             self._clock,
             self._right,
             lambda: self.end(spec.name, ClosedError("its last consumer left")),
+            self.recorder,
         )
         dispatch.sharers = self._sharers
         return dispatch

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -11,13 +13,18 @@ import orjson
 from partitioning.errors import RedisUnavailable
 from partitioning.keys import Keys
 from partitioning.redis_commands import Command, Commands, run_all
-from stores.cursor import check_limit, not_a_cursor
+from router_client.topics import check_pattern, matches
+from stores.cursor import MAX_INTEGER, check_limit, not_a_cursor
 from stores.errors import StoreUnavailable
-from stores.ports import DeadLetter, DeadLetterPage
+from stores.moments import micros
+from stores.ports import NO_FILTER, DeadLetter, DeadLetterPage, LetterCount, LetterCounts, LetterFilter
 
 _ID = re.compile(r"(\d{1,4})-(\d{1,20}-\d{1,20})")
 _START = "0-0"
 SCANNED_AT_MOST = 10_000
+COUNTED_AT_MOST = 50_000
+COUNTED_AT_ONCE = 100
+PARTITIONS_AT_ONCE = 16
 
 
 class RedisDeadLetters:
@@ -29,16 +36,12 @@ class RedisDeadLetters:
         self._partitions = partitions
 
     async def list(
-        self,
-        *,
-        subscription: str | None = None,
-        reason: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
+        self, wanted: LetterFilter = NO_FILTER, *, limit: int = 100, cursor: str | None = None
     ) -> DeadLetterPage:
         """See DeadLetters. At most ``SCANNED_AT_MOST`` letters are looked at for one page."""
         check_limit(limit)
         partition, after = _read_cursor(cursor)
+        fits = _test(wanted)
         letters: list[DeadLetter] = []
         scanned = 0
         while partition < self._partitions():
@@ -47,7 +50,7 @@ class RedisDeadLetters:
             for stream_id, fields in found:
                 after = stream_id.decode()
                 letter = _letter(partition, after, fields)
-                if subscription in (None, letter.subscription) and reason in (None, letter.reason):
+                if fits(letter):
                     letters.append(letter)
                     if len(letters) == limit:
                         return DeadLetterPage(letters, f"{partition}-{after}")
@@ -74,9 +77,30 @@ class RedisDeadLetters:
         """See DeadLetters."""
         return sum(await self._run([("XLEN", self._keys.dead_letters(p)) for p in range(self._partitions())]))
 
+    async def counts(self) -> LetterCounts:
+        """See DeadLetters. At most ``COUNTED_AT_MOST`` letters are looked at, a part of each partition at a time."""
+        lengths = await self._run([("XLEN", self._keys.dead_letters(p)) for p in range(self._partitions())])
+        after = {partition: _START for partition, length in enumerate(lengths) if length}
+        found: Counter[tuple[str, str]] = Counter()
+        looked_at = 0
+        while after and looked_at < COUNTED_AT_MOST:
+            part = list(islice(after, PARTITIONS_AT_ONCE))
+            ranges = [self._range_command(p, after[p], COUNTED_AT_ONCE) for p in part]
+            for partition, entries in zip(part, await self._run(ranges), strict=True):
+                heads = [_fields(fields)[b"h"] for _, fields in entries]
+                found.update((head["subscription"], head["reason"]) for head in map(orjson.loads, heads))
+                looked_at += len(entries)
+                del after[partition]  # and to the end of the line when it has more, so that all have their turn
+                if len(entries) == COUNTED_AT_ONCE:
+                    after[partition] = entries[-1][0].decode()
+        return LetterCounts([LetterCount(*key, count) for key, count in sorted(found.items())], complete=not after)
+
     async def _range(self, partition: int, after: str, count: int) -> Any:
-        (found,) = await self._run([("XRANGE", self._keys.dead_letters(partition), f"({after}", "+", "COUNT", count)])
+        (found,) = await self._run([self._range_command(partition, after, count)])
         return found
+
+    def _range_command(self, partition: int, after: str, count: int) -> Command:
+        return ("XRANGE", self._keys.dead_letters(partition), f"({after}", "+", "COUNT", count)
 
     async def _run(self, commands: Sequence[Command]) -> Sequence[Any]:
         try:
@@ -86,9 +110,30 @@ class RedisDeadLetters:
 
 
 def _letter(partition: int, stream_id: str, fields: Sequence[bytes]) -> DeadLetter:
-    found = dict(zip(fields[::2], fields[1::2], strict=True))
+    found = _fields(fields)
     head = orjson.loads(found[b"h"])
     return DeadLetter(id=f"{partition}-{stream_id}", partition=partition, body=found[b"e"], **head)
+
+
+def _fields(fields: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(fields[::2], fields[1::2], strict=True))
+
+
+def _test(wanted: LetterFilter) -> Callable[[DeadLetter], bool]:
+    """Return what tells the letters that are wanted. Raises InvalidInput for a bad pattern."""
+    pattern = None if wanted.type is None else check_pattern(wanted.type, "type")
+    since_us = 0 if wanted.since is None else micros(wanted.since)
+    until_us = MAX_INTEGER if wanted.until is None else micros(wanted.until)
+
+    def fits(letter: DeadLetter) -> bool:
+        return (
+            wanted.subscription in (None, letter.subscription)
+            and wanted.reason in (None, letter.reason)
+            and since_us <= letter.dead_at_us < until_us
+            and (pattern is None or matches(pattern, letter.event_type))
+        )
+
+    return fits
 
 
 def _read_id(letter_id: str) -> tuple[int, str] | None:

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from stores.attempts import Attempt as Attempt
+from stores.attempts import AttemptPage as AttemptPage
+from stores.attempts import AttemptQuery as AttemptQuery
+from stores.attempts import DeliveryLog as DeliveryLog
+from stores.attempts import LoggedAttempt as LoggedAttempt
+from stores.replays import Replay as Replay
+from stores.replays import Replays as Replays
+
 
 class StoredEvent(NamedTuple):
     """One event as the store keeps it.
@@ -170,25 +178,18 @@ class DeadLetter:
     queue_id: str = ""
 
 
-class Attempt(NamedTuple):
-    """One attempt to deliver an event to a durable subscription, and what came of it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterFilter:
+    """Which dead letters. Absent conditions do not restrict; those present must all hold.
 
-    ``at_us`` is the log's time when it ended, ``attempt`` counts from 1, ``outcome`` is ``acked``, ``failed``,
-    ``timed_out``, ``disconnected``, ``rejected`` or ``expired``; ``dead`` says that it made the event a dead letter.
-    ``latency_ms`` runs from the hand-over to the outcome. ``status`` and ``response`` are what a destination answered.
+    ``type`` is a topic or a pattern; ``since`` (inclusive) and ``until`` (exclusive) bound when they died.
     """
 
-    at_us: int
-    event_id: str
-    subscription: str
-    partition: int
-    attempt: int
-    outcome: str
-    dead: bool = False
-    latency_ms: float = 0.0
-    status: int | None = None
-    error: str = ""
-    response: str = ""
+    subscription: str | None = None
+    reason: str | None = None
+    type: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 class DeadLetterPage(NamedTuple):
@@ -198,18 +199,34 @@ class DeadLetterPage(NamedTuple):
     next: str | None
 
 
+class LetterCount(NamedTuple):
+    """How many dead letters a subscription has for one reason."""
+
+    subscription: str
+    reason: str
+    letters: int
+
+
+class LetterCounts(NamedTuple):
+    """Counts by subscription and reason, in this order; not ``complete`` when there were too many to look at all."""
+
+    counts: list[LetterCount]
+    complete: bool
+
+
+NO_FILTER = LetterFilter()
+
+
 class DeadLetters(Protocol):
     """Dead letters to operators: list, look, remove. How they get there is the log's matter."""
 
     async def list(
-        self,
-        *,
-        subscription: str | None = None,
-        reason: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
+        self, wanted: LetterFilter = NO_FILTER, *, limit: int = 100, cursor: str | None = None
     ) -> DeadLetterPage:
-        """Return one page. Raises InvalidInput for a bad cursor or a limit outside 1..1000."""
+        """Return one page, which may be short and yet not the last.
+
+        Raises InvalidInput for a bad cursor or pattern, or a limit outside 1..1000.
+        """
         ...
 
     async def get(self, letter_id: str) -> DeadLetter | None:
@@ -222,6 +239,10 @@ class DeadLetters(Protocol):
 
     async def count(self) -> int:
         """Return how many letters there are."""
+        ...
+
+    async def counts(self) -> LetterCounts:
+        """Return how many there are by subscription and reason; the place may bound how many it looks at."""
         ...
 
 
@@ -239,6 +260,8 @@ class Database(Protocol):
     events: EventStore
     outbox: Outbox
     subscriptions: SubscriptionStore
+    delivery_log: DeliveryLog
+    replays: Replays
 
     async def migrate(self) -> list[str]:
         """Bring the schema up to date and return the names of the migrations applied now.

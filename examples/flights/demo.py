@@ -28,7 +28,7 @@ from examples.flights.subscribers import PLANS, Subscriber
 from router_client.event import Event, from_object
 from router_node.contract import Engine, Management, Published
 from router_node.node import Node, embedded
-from stores.ports import EventQuery
+from stores.ports import EventQuery, LetterFilter
 
 DAY = Path(__file__).with_name("2013-07-10.jsonl")
 BATCH = 100
@@ -160,7 +160,7 @@ async def _check_stored(
     report.check("stored", sum(stored.get(event_id) == body for event_id, body in sent.items()), len(sent))
     for subscriber in subscribers:
         name = subscriber.plan.spec.name
-        letters = await management.dead_letters({"subscription": name}, PAGE, None)
+        letters = await management.dead_letters(LetterFilter(subscription=name), PAGE, None)
         report.check(f"{name}: letters", len(letters.letters), subscriber.expected.dead)
 
 

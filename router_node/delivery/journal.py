@@ -12,8 +12,12 @@ from stores.ports import Attempt
 class Journal(Protocol):
     """Hears of attempts as they end."""
 
+    def wants(self, outcome: str, attempt: int) -> bool:
+        """Tell whether an attempt, the how manyeth of its event, is to be noted when it ends like that."""
+        ...
+
     def note(self, attempt: Attempt) -> None:
-        """Take note. Called on the event loop for every attempt: returns at once, holds a bounded number."""
+        """Take note. Called on the event loop for every attempt wanted: returns at once, holds a bounded number."""
         ...
 
 

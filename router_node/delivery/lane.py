@@ -254,8 +254,11 @@ class Lane:
                     self.retry[queue_id] = RetryState(item.attempts, item.due_us, item.error)
             else:
                 arrivals.append(item)
-        if self.queued == 0 and not (self.unsaved or self.items or self.visits):
-            self.go_live()
+        if not (self.unsaved or self.items or self.visits):
+            if self.queued == 0:
+                self.go_live()
+            elif self.drained and not (arrivals or self.remove or self.aside):
+                self.cursor, self.drained = START, False  # a step whose answer was lost was made twice
         return arrivals
 
     def go_live(self) -> None:

@@ -22,10 +22,11 @@ class Offer(Enum):
 class PriorityQueue(Generic[T]):
     """Items by priority 9..0, first in first out within a level. Pure: no clock, no I/O.
 
-    ``pop`` takes from the highest level that has something, but every ``share``-th turn goes to the lowest one, so
-    that none starves under a steady stream of higher ones. ``capacity`` bounds the number of items; beyond it
-    ``drop_oldest`` gives up the oldest item of the lowest level (or the newcomer, when it ranks below all that is
-    there), ``drop_newest`` the newcomer, and ``block`` answers FULL: whoever offers must wait or keep it elsewhere.
+    ``pop`` takes from the highest level that has something, but every ``share``-th turn goes to one of those below it,
+    each in its turn, so that none starves under a steady stream of others. ``capacity`` bounds the number of items;
+    beyond it ``drop_oldest`` gives up the oldest item of the lowest level (or the newcomer, when it ranks below all
+    that is there), ``drop_newest`` the newcomer, and ``block`` answers FULL: whoever offers must wait or keep it
+    elsewhere.
     """
 
     def __init__(self, capacity: int, overflow: Overflow = "block", share: int = 10) -> None:
@@ -34,6 +35,7 @@ class PriorityQueue(Generic[T]):
         self._overflow = overflow
         self._share = share
         self._turn = 0
+        self._lower = -1
         self._size = 0
         self.dropped = 0
 
@@ -71,8 +73,8 @@ class PriorityQueue(Generic[T]):
             return None
         self._turn += 1
         self._size -= 1
-        order = range(10) if self._turn % self._share == 0 else range(9, -1, -1)
-        return next(self._levels[level] for level in order if self._levels[level]).popleft()
+        highest = next(level for level in range(9, -1, -1) if self._levels[level])
+        return self._levels[highest if self._turn % self._share else self._next_below(highest)].popleft()
 
     def clear(self) -> list[T]:
         """Remove and return everything."""
@@ -85,3 +87,10 @@ class PriorityQueue(Generic[T]):
     def sizes(self) -> dict[int, int]:
         """Return the number of items at each level."""
         return {priority: len(level) for priority, level in enumerate(self._levels)}
+
+    def _next_below(self, highest: int) -> int:
+        lower = [level for level in range(highest) if self._levels[level]]
+        if not lower:
+            return highest
+        self._lower = next((level for level in lower if level > self._lower), lower[0])
+        return self._lower

@@ -17,11 +17,14 @@ from router_node.contract import Engine, Management
 from router_node.edges.bodies import Bodies
 from router_node.edges.connections import Connections
 from router_node.edges.http_cluster import ClusterRoutes
+from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_events import EventRoutes
 from router_node.edges.http_operations import OperationRoutes
+from router_node.edges.http_replays import ReplayRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
 from router_node.edges.limits import Limits
 from router_node.edges.problems import Guard, problem_response, routing_problem
+from router_node.edges.sse import StreamRoutes
 from router_node.edges.websocket import WebSocketEndpoint
 from router_node.edges.websocket_session import Identity
 
@@ -64,10 +67,16 @@ def create_app(
     connections = Connections(limits.max_connections)
     events = EventRoutes(engine, management, bodies, limits)
     subscriptions = SubscriptionRoutes(engine, management, bodies, connections, limits)
+    deliveries = DeliveryRoutes(management, limits)
     operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
     cluster = ClusterRoutes(management.cluster, bodies)
     http = Starlette(
-        routes=[*_event_routes(events, subscriptions), *_operator_routes(operations, cluster)],
+        routes=[
+            _resource("/v1/stream", GET=StreamRoutes(engine, connections, limits).stream),
+            *_event_routes(events, subscriptions, deliveries),
+            *_replay_routes(ReplayRoutes(management, bodies)),
+            *_operator_routes(operations, cluster),
+        ],
         middleware=[Middleware(Guard)],
         exception_handlers={HTTPException: routing_problem},
     )
@@ -80,11 +89,13 @@ def create_app(
     )
 
 
-def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes) -> list[Route]:
+def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes, deliveries: DeliveryRoutes) -> list[Route]:
     return [
         _resource("/v1/events", GET=events.page, POST=events.publish),
         _resource("/v1/events/{id:path}/trace", GET=events.trace),
+        _resource("/v1/events/{id:path}/deliveries", GET=deliveries.of_event),
         _resource("/v1/events/{id:path}", GET=events.one),
+        _resource("/v1/deliveries", GET=deliveries.page),
         _resource("/v1/subscriptions", GET=subscriptions.all),
         _resource(
             "/v1/subscriptions/{name}", GET=subscriptions.one, PUT=subscriptions.put, DELETE=subscriptions.delete
@@ -94,9 +105,20 @@ def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes) -> lis
     ]
 
 
+def _replay_routes(replays: ReplayRoutes) -> list[Route]:
+    return [
+        _resource("/v1/replays", GET=replays.list, POST=replays.start),
+        _resource("/v1/replays/{id}", GET=replays.one, DELETE=replays.cancel),
+        _resource("/v1/subscriptions/{name}/pause", POST=replays.pause),
+        _resource("/v1/subscriptions/{name}/resume", POST=replays.resume),
+        _resource("/v1/subscriptions/{name}/seek", POST=replays.seek),
+    ]
+
+
 def _operator_routes(operations: OperationRoutes, cluster: ClusterRoutes) -> list[Route]:
     return [
         _resource("/v1/dead-letters", GET=operations.letters),
+        _resource("/v1/dead-letters/counts", GET=operations.letter_counts),
         _resource("/v1/dead-letters/replay", POST=operations.replay_letters),
         _resource("/v1/dead-letters/purge", POST=operations.purge_letters),
         _resource("/v1/dead-letters/{id}", GET=operations.letter, DELETE=operations.delete_letter),

@@ -20,7 +20,7 @@ from router_node.contract import Engine, Management, Published
 from router_node.edges.bodies import Bodies, content_type, integer, query
 from router_node.edges.limits import Limits
 from router_node.edges.problems import UnsupportedMediaType, json_response, result_object
-from stores.ports import DeadLetter, EventQuery, StoredEvent
+from stores.ports import NO_FILTER, DeadLetter, EventQuery, StoredEvent
 
 NDJSON = "application/x-ndjson"
 LETTER_PAGES = 5
@@ -149,7 +149,7 @@ class EventRoutes:
         found: list[DeadLetter] = []
         cursor: str | None = None
         for _ in range(LETTER_PAGES):
-            page = await self._management.dead_letters({}, self._limits.max_page, cursor)
+            page = await self._management.dead_letters(NO_FILTER, self._limits.max_page, cursor)
             found += [letter for letter in page.letters if letter.event_id == event.id]
             cursor = page.next
             if cursor is None:

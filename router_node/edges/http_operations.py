@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from router_client.errors import InvalidInput, NotFound
+from router_client.errors import InvalidInput, NotFound, Unavailable
+from router_client.event import parse_time
+from router_client.topics import check_pattern
 from router_node.contract import Management
 from router_node.edges.bodies import Bodies, integer, only, query
 from router_node.edges.connections import Connections
+from router_node.edges.http_deliveries import delivery_object
 from router_node.edges.http_events import letter_object
 from router_node.edges.limits import Limits
 from router_node.edges.problems import json_response
+from stores.ports import AttemptQuery, DeadLetter, LetterFilter
 
 LETTERS_AT_ONCE = 100
+LETTER_CONDITIONS = ("subscription", "reason", "type", "from", "to")
+HISTORY_ATTEMPTS = 100
 
 Act = Callable[[Sequence[str]], Awaitable[int]]
 
@@ -55,16 +61,23 @@ class OperationRoutes:
 
     async def letters(self, request: Request) -> Response:
         """GET /v1/dead-letters."""
-        values = query(request, "subscription", "reason", "limit", "cursor")
-        filters = {"subscription": values.get("subscription"), "reason": values.get("reason")}
+        values = query(request, *LETTER_CONDITIONS, "limit", "cursor")
         limit = integer(values, "limit", 1, self._limits.max_page, 100)
-        page = await self._management.dead_letters(filters, limit, values.get("cursor"))
+        page = await self._management.dead_letters(letter_filter(values), limit, values.get("cursor"))
         return json_response({"dead_letters": [letter_object(letter) for letter in page.letters], "next": page.next})
 
-    async def letter(self, request: Request) -> Response:
-        """GET /v1/dead-letters/{id}."""
+    async def letter_counts(self, request: Request) -> Response:
+        """GET /v1/dead-letters/counts."""
         query(request)
-        return json_response(letter_object(await self._management.dead_letter(request.path_params["id"])))
+        counts, complete = await self._management.dead_letter_counts()
+        found = [{"subscription": each.subscription, "reason": each.reason, "count": each.letters} for each in counts]
+        return json_response({"counts": found, "complete": complete})
+
+    async def letter(self, request: Request) -> Response:
+        """GET /v1/dead-letters/{id}: the letter, with its history from the delivery log."""
+        query(request)
+        letter = await self._management.dead_letter(request.path_params["id"])
+        return json_response({**letter_object(letter), "history": await self._history(letter)})
 
     async def delete_letter(self, request: Request) -> Response:
         """DELETE /v1/dead-letters/{id}."""
@@ -82,9 +95,18 @@ class OperationRoutes:
         """POST /v1/dead-letters/purge."""
         return await self._act(request, self._management.purge_dead_letters, "purged")
 
+    async def _history(self, letter: DeadLetter) -> list[dict[str, Any]] | None:
+        """Return the last attempts, oldest first; None when the log cannot be asked: the letter is shown anyway."""
+        attempts = AttemptQuery(event_id=letter.event_id, subscription=letter.subscription, limit=HISTORY_ATTEMPTS)
+        try:
+            page = await self._management.deliveries(attempts)
+        except Unavailable:
+            return None
+        return [delivery_object(each) for each in reversed(page.attempts)]
+
     async def _act(self, request: Request, act: Act, counted: str) -> Response:
         query(request)
-        body = only(await self._bodies.json(request), "ids", "all", "subscription", "reason")
+        body = only(await self._bodies.json(request), "ids", "all", *LETTER_CONDITIONS)
         letter_ids, more = await self._chosen(body)
         done = 0
         for start in range(0, len(letter_ids), LETTERS_AT_ONCE):
@@ -106,12 +128,12 @@ class OperationRoutes:
             if len(ids) > self._limits.max_letters:
                 raise InvalidInput(f"at most {self._limits.max_letters} ids", field="ids")
             return ids, False
-        filters = {name: _optional_text(body, name) for name in ("subscription", "reason")}
+        wanted = letter_filter(body)
         found: list[str] = []
         cursor: str | None = None
         while len(found) < self._limits.max_letters:
             limit = min(self._limits.max_page, self._limits.max_letters - len(found))
-            page = await self._management.dead_letters(filters, limit, cursor)
+            page = await self._management.dead_letters(wanted, limit, cursor)
             found += [letter.id for letter in page.letters]
             cursor = page.next
             if cursor is None:
@@ -119,7 +141,20 @@ class OperationRoutes:
         return found, True
 
 
-def _optional_text(body: dict[str, Any], name: str) -> str | None:
+def letter_filter(values: Mapping[str, Any]) -> LetterFilter:
+    """Read the conditions among a query's or a body's members. Raises InvalidInput naming the one at fault."""
+    given = {name: _optional_text(values, name) for name in LETTER_CONDITIONS}
+    since, until = given["from"], given["to"]
+    return LetterFilter(
+        subscription=given["subscription"],
+        reason=given["reason"],
+        type=None if given["type"] is None else check_pattern(given["type"], "type"),
+        since=None if since is None else parse_time(since, "from"),
+        until=None if until is None else parse_time(until, "to"),
+    )
+
+
+def _optional_text(body: Mapping[str, Any], name: str) -> str | None:
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise InvalidInput("must be text", field=name)

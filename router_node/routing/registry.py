@@ -18,7 +18,8 @@ MAX_SUBSCRIPTIONS = 100_000
 class Registry:
     """Subscriptions by name; all methods are synchronous.
 
-    ``new_dispatch`` makes the delivery side of one, ``way_in`` finds who takes what matches it.
+    ``new_dispatch`` makes the delivery side of one, ``way_in`` finds who takes what matches it; ``changed`` hears
+    the name of each that was made, changed or removed.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Registry:
         self._way_in = way_in
         self._by_name: dict[str, tuple[Dispatch, Route]] = {}
         self._topics: TopicIndex[Route] = TopicIndex()
+        self.changed: Callable[[str], None] = lambda _: None
 
     def __iter__(self) -> Iterator[Dispatch]:
         return (dispatch for dispatch, _ in list(self._by_name.values()))
@@ -75,6 +77,7 @@ class Registry:
         for pattern in spec.topics:
             self._topics.add(pattern, route)
         self._by_name[spec.name] = (dispatch, route)
+        self.changed(spec.name)
         return dispatch
 
     def remove(self, name: str) -> Dispatch | None:
@@ -84,6 +87,7 @@ class Registry:
             return None
         for pattern in found[0].spec.topics:
             self._topics.remove(pattern, found[1])
+        self.changed(name)
         return found[0]
 
     def resume(self, partition: int, state: PartitionState) -> None:

@@ -14,7 +14,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry, generate_latest
 
 from router_node.cluster.cluster import Cluster
+from router_node.destinations.webhook import Counts
 from router_node.pipeline import Pipeline
+from router_node.retention import Retention
 
 Read = Callable[[], float]
 
@@ -22,7 +24,7 @@ Read = Callable[[], float]
 class Metrics:
     """The instruments of one node; ``text`` is the page of /metrics in the Prometheus text format."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, retention: Retention, webhooks: Counts) -> None:
         self._registry = CollectorRegistry()
         self._provider = MeterProvider(
             [PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)],
@@ -46,6 +48,7 @@ class Metrics:
         self._counter("er_events_dead", "Events dead-lettered", lambda: self._total("dead_lettered"))
         self._counter("er_events_dropped", "Events dropped by an overflow policy", lambda: self._total("dropped"))
         self._counter("er_events_expired", "Events that expired undelivered", lambda: self._total("expired"))
+        self._counter("er_events_skipped", "Events passed over by a seek", lambda: self._total("skipped"))
         self._counter("er_events_scheduled", "Events put into the schedule", lambda: p.scheduler.scheduled)
         self._counter("er_events_due", "Scheduled events that became due", lambda: p.scheduler.became_due)
         self._gauge("er_events_held_in_order", "Events held until all before them are read", lambda: len(p.sequencer))
@@ -62,7 +65,28 @@ class Metrics:
         self._gauge("er_outbox_removals", "Rows of settled events still to be removed", lambda: p.outbox.removing)
         self._counter("er_events_fed", "Stored events fed to a log that had lost them", lambda: p.outbox.fed)
         self._counter("er_sweep_finds", "Partitions found to have more by a sweep", lambda: p.reader.found_by_sweep)
+        self._counter("er_attempts_logged", "Attempts written to the delivery log", lambda: p.recorder.written)
+        self._counter("er_attempts_unlogged", "Attempts the delivery log had no room for", lambda: p.recorder.dropped)
+        self._gauge("er_attempts_waiting", "Attempts on their way to the delivery log", lambda: p.recorder.waiting)
+        self._counter("er_attempts_expired", "Attempts removed as old by this node", lambda: retention.expired)
         self._pipeline = pipeline
+        self._measure_webhooks(webhooks)
+
+    def _measure_webhooks(self, w: Counts) -> None:
+        self._counter("er_webhook_calls", "Calls of webhooks that ended", lambda: w.calls)
+        self._counter("er_webhook_delivered", "Calls answered with success", lambda: w.delivered)
+        self._counter("er_webhook_failed", "Calls that failed and are tried again", lambda: w.failed)
+        self._counter("er_webhook_timed_out", "Calls without an answer in time", lambda: w.failures["timed_out"])
+        self._counter("er_webhook_rejected", "Calls answered with a refusal: dead letters", lambda: w.rejected)
+        self._counter("er_webhook_unreachable", "Calls that found no connection", lambda: w.failures["unreachable"])
+        self._counter("er_webhook_broken", "Calls that got no HTTP answer", lambda: w.failures["broken"])
+        self._counter(
+            "er_webhook_addresses_refused", "Calls to addresses that may not be called", lambda: w.failures["refused"]
+        )
+        self._gauge("er_webhook_in_flight", "Calls of webhooks under way", lambda: w.in_flight)
+        self._gauge(
+            "er_webhook_breakers_open", "Webhooks left alone because they keep failing", lambda: w.open_breakers
+        )
 
     def watch(self, cluster: Cluster) -> None:
         """Measure the node's part in a cluster too."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import asyncpg
@@ -64,11 +65,22 @@ class PostgresConnection:
         async with self.connected(self.bounds.read_s) as connection:
             return list(await connection.fetch(sql, *values))
 
+    async def fetch_marked(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return all rows of a query that has ``?`` where its values go. Raises StoreRejected or StoreUnavailable."""
+        numbers = count(1)
+        numbered = "".join(f"${next(numbers)}" if char == "?" else char for char in sql)
+        return [tuple(row) for row in await self.fetch(numbered, *values)]
+
+    async def copy(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows to a table, all or none of them. Raises StoreRejected or StoreUnavailable."""
+        async with self.connected(self.bounds.write_s) as connection:
+            await connection.copy_records_to_table(table, columns=columns, records=rows)
+
     async def execute(self, sql: str, *values: Any) -> int:
         """Run one statement; returns the rows changed. Raises StoreRejected or StoreUnavailable."""
         async with self.connected(self.bounds.write_s) as connection:
             status = str(await connection.execute(sql, *values))
-        return int(count) if (count := status.rpartition(" ")[2]).isdecimal() else 0
+        return int(rows) if (rows := status.rpartition(" ")[2]).isdecimal() else 0
 
     @asynccontextmanager
     async def connected(self, seconds: float) -> AsyncIterator[Any]:

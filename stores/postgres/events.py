@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from typing import Any
 
 import orjson
@@ -45,7 +44,7 @@ class PostgresEvents:
 
     async def query(self, query: EventQuery) -> EventPage:
         """See EventStore. At most ``event_search.SCANNED_AT_MOST`` events are looked at for one page."""
-        page = await search(query, _checks(query), self._fetch)
+        page = await search(query, _checks(query), self._connection.fetch_marked)
         if query.payload is None:
             return page
         return page._replace(events=[event for event in page.events if _has(event, query.payload)])
@@ -62,11 +61,6 @@ class PostgresEvents:
     async def ping(self) -> None:
         """See EventStore."""
         await self._connection.fetch("SELECT 1")
-
-    async def _fetch(self, sql: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
-        numbers = count(1)
-        numbered = "".join(f"${next(numbers)}" if char == "?" else char for char in sql)
-        return [tuple(row) for row in await self._connection.fetch(numbered, *values)]
 
 
 def _checks(query: EventQuery) -> list[Condition]:

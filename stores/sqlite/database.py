@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from stores.ports import EventStore, Outbox, SubscriptionStore
+from stores.ports import DeliveryLog, EventStore, Outbox, Replays, SubscriptionStore
 from stores.sqlite.connection import SqliteConnection
 from stores.sqlite.dead_letters import SqliteDeadLetters
+from stores.sqlite.delivery_log import SqliteDeliveryLog
 from stores.sqlite.events import SqliteEvents
 from stores.sqlite.migrate import migrate
 from stores.sqlite.outbox import SqliteOutbox
+from stores.sqlite.replays import SqliteReplays
 from stores.sqlite.subscriptions import SqliteSubscriptions
 
 
 class SqliteDatabase:
-    """Events, subscriptions and dead letters in one file."""
+    """Events, subscriptions, dead letters and the delivery log in one file."""
 
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
         self.events: EventStore = SqliteEvents(connection)
         self.outbox: Outbox = SqliteOutbox(connection)
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(connection)
+        self.delivery_log: DeliveryLog = SqliteDeliveryLog(connection)
+        self.replays: Replays = SqliteReplays(connection)
         self.dead_letters = SqliteDeadLetters(connection)
 
     @classmethod

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from router_client.topics import check_pattern, is_literal
 from stores.cursor import check_limit, not_a_cursor
-from stores.ports import DeadLetter, DeadLetterPage
+from stores.moments import micros
+from stores.ports import NO_FILTER, DeadLetter, DeadLetterPage, LetterCount, LetterCounts, LetterFilter
 from stores.sqlite.connection import SqliteConnection
 from stores.text import is_storable
+from stores.topic_range import topic_range
 
 COLUMNS = (
     "id, subscription, partition, reason, error, attempts, accepted_at_us, dead_at_us, event_id, event_type, body, "
@@ -31,24 +34,18 @@ class SqliteDeadLetters:
         await self._connection.transaction([(INSERT, rows)])
 
     async def list(
-        self,
-        *,
-        subscription: str | None = None,
-        reason: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
+        self, wanted: LetterFilter = NO_FILTER, *, limit: int = 100, cursor: str | None = None
     ) -> DeadLetterPage:
         """See DeadLetters."""
         check_limit(limit)
-        where, values = "seq > ?", [_read_cursor(cursor)]
-        for column, wanted in (("subscription", subscription), ("reason", reason)):
-            if wanted is not None and not is_storable(wanted):
-                return DeadLetterPage([], None)
-            if wanted is not None:
-                where += f" AND {column} = ?"
-                values.append(wanted)
+        after = _read_cursor(cursor)
+        conditions = _conditions(wanted)
+        if not all(is_storable(value) for _, value in conditions if isinstance(value, str)):
+            return DeadLetterPage([], None)
+        where = " AND ".join(("seq > ?", *(sql for sql, _ in conditions)))
         rows = await self._connection.read(
-            f"SELECT seq, {COLUMNS} FROM dead_letters WHERE {where} ORDER BY seq LIMIT ?", (*values, limit + 1)
+            f"SELECT seq, {COLUMNS} FROM dead_letters WHERE {where} ORDER BY seq LIMIT ?",
+            (after, *(value for _, value in conditions), limit + 1),
         )
         more = len(rows) > limit
         return DeadLetterPage([_letter(row[1:]) for row in rows[:limit]], str(rows[limit - 1][0]) if more else None)
@@ -68,6 +65,32 @@ class SqliteDeadLetters:
     async def count(self) -> int:
         """See DeadLetters."""
         return int((await self._connection.read("SELECT count(*) FROM dead_letters"))[0][0])
+
+    async def counts(self) -> LetterCounts:
+        """See DeadLetters. All letters are counted."""
+        rows = await self._connection.read(
+            "SELECT subscription, reason, count(*) FROM dead_letters GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        return LetterCounts([LetterCount(*row) for row in rows], complete=True)
+
+
+def _conditions(wanted: LetterFilter) -> list[tuple[str, Any]]:
+    given: list[tuple[str, Any]] = [
+        ("subscription = ?", wanted.subscription),
+        ("reason = ?", wanted.reason),
+        ("dead_at_us >= ?", wanted.since and micros(wanted.since)),
+        ("dead_at_us < ?", wanted.until and micros(wanted.until)),
+    ]
+    if wanted.type is not None:
+        pattern = check_pattern(wanted.type, "type")
+        topics = None if is_literal(pattern) else topic_range(pattern)
+        given += [
+            ("event_type = ?", pattern if topics is None else None),
+            ("event_type >= ?", topics and topics.low),
+            ("event_type < ?", topics and topics.high),
+            ("event_type REGEXP ?", topics and topics.regex),
+        ]
+    return [(sql, value) for sql, value in given if value is not None]
 
 
 def _letter(row: tuple[Any, ...]) -> DeadLetter:

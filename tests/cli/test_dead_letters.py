@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from router_client.client import EventRouterClient
 from tests.cli.command_line import CommandLine
-from tests.cli.conftest import DevNode
+from tests.cli.conftest import DevNode, interrupt
 from tests.support.signals import wait_for
 
 Kill = Callable[[str, int], Awaitable[list[str]]]
@@ -89,3 +90,33 @@ async def test_all_of_a_subscription_in_parts(er: CommandLine, kill: Kill) -> No
     assert er("dlq", "purge", *chosen, "--yes").out == "purged 250 of 250 dead letters\n"
     assert "no dead letters" in er("dlq", "list", "--subscription", "dead-many").err
     assert er("dlq", "purge", *chosen, "--yes", "--json").documents == [{"purged": 0}]
+
+
+async def test_a_rate_is_kept_and_the_type_and_time_choose(er: CommandLine, kill: Kill) -> None:
+    await kill("dead-paced", 30)
+    assert er("dlq", "list", "--type", "dead-paced.good", "--json").documents == []
+    assert er("dlq", "list", "--type", "dead-paced.*", "--until", "1h", "--json").documents == []
+    chosen = ["--type", "dead-paced.*", "--since", "5m", "--yes", "--json"]
+
+    began = time.monotonic()
+    assert er("dlq", "purge", *chosen, "--rate", "20").documents == [{"purged": 30}]
+    # In parts of 4: seven pauses of a fifth of a second each.
+    assert time.monotonic() - began >= 1.4
+
+
+async def test_an_interrupted_replay_goes_on_when_run_again(er: CommandLine, kill: Kill) -> None:
+    await kill("dead-slow", 40)
+    chosen = ("--subscription", "dead-slow", "--yes")
+    process = er.start("dlq", "purge", *chosen, "--rate", "10")
+
+    def begun() -> bool:
+        return len(er("dlq", "list", "--subscription", "dead-slow", "--limit", "100", "--json").documents) < 40
+
+    await wait_for(begun, 20, "the first are purged")
+    _, written = interrupt(process)
+
+    assert process.returncode == 130
+    assert "run it again to go on" in written
+    left = len(er("dlq", "list", "--subscription", "dead-slow", "--limit", "100", "--json").documents)
+    assert 0 < left < 40
+    assert er("dlq", "purge", *chosen, "--json").documents == [{"purged": left}]

@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
+from aiohttp import web
 
 from router_client import EventRouterClient
 from tests.cluster.site import client, get, nodes, shared_by
+from tests.destinations.endpoint import SECRET, Got, endpoint
 from tests.support.node_process import NodeProcess
 from tests.support.signals import wait_for
 
@@ -169,3 +172,44 @@ async def test_scheduled_events_are_due_whoever_owns_their_partitions_then(redis
                         got.append(delivery.event.payload["n"])
                         await delivery.ack()
         assert set(got) == set(range(120))
+
+
+async def test_a_webhook_is_called_by_every_owner_once_for_each_event(redis_url: str, database_url: str) -> None:
+    async with (
+        endpoint() as hook,
+        nodes(redis_url, database_url, ER_WEBHOOK_NETWORKS='["127.0.0.0/8"]') as (one, two, three),
+    ):
+
+        async def gone(got: Got) -> web.Response:
+            return web.Response(status=410 if len(hook.got) == 300 else 204)
+
+        hook.answer = gone
+        destination = {"kind": "webhook", "url": hook.url, "secret": SECRET, "concurrency": 6}
+        await send(one, "PUT", "/v1/subscriptions/hook", {"topics": ["a.>"], "destination": destination})
+        async with client(two) as publisher:
+            await publisher.publish_many([{"type": "a.b", "correlation_id": f"k{n}"} for n in range(299)])
+            await hook.has(299, 30)
+            assert hook.most_open <= 6
+            ids = [orjson.loads(got.body)["id"] for got in hook.got]
+            assert len(set(ids)) == len(ids) == 299
+
+            async def logged_by() -> set[str]:
+                found = await get(one, "/v1/deliveries?subscription=hook&limit=1000")
+                return {each["node"] for each in found["deliveries"]}
+
+            async def all_took_part() -> bool:
+                return await logged_by() == {"one", "two", "three"}
+
+            await wait_for(all_took_part, 10, "every node called for its partitions")
+
+            await publisher.publish("a.b", {"last": True})
+            await hook.has(300, 10)
+
+            async def paused_everywhere() -> bool:
+                found = [await get(node, "/v1/subscriptions/hook") for node in (one, two, three)]
+                return all(each["paused"] and "410" in each["paused_reason"] for each in found)
+
+            await wait_for(paused_everywhere, 10, "410 pauses it on every node")
+            shown = await get(three, "/v1/subscriptions/hook")
+            assert SECRET not in str(shown)
+            assert shown["backlog"] == 1

@@ -26,6 +26,19 @@ def test_a_lower_level_gets_its_share_under_a_flood_of_higher_ones() -> None:
     assert served.count(0) == 5
 
 
+@given(st.sets(st.integers(0, 9), min_size=1), st.integers(0, 9), st.integers(0, 30))
+def test_no_level_starves_whatever_the_others_are_flooded_with(flooded: set[int], waiting: int, turns: int) -> None:
+    queue: PriorityQueue[str] = PriorityQueue(0, share=10)
+    for turn in range(turns + 10 * 10):
+        for level in flooded - {waiting}:
+            queue.push("flood", level)
+        if turn == turns:
+            queue.push("waiting", waiting)
+        if queue.pop() == "waiting":
+            return
+    raise AssertionError("it waited for more than ten turns of every level")
+
+
 def test_what_was_given_back_goes_before_its_level() -> None:
     queue: PriorityQueue[str] = PriorityQueue(10)
     queue.push("b", 5)

@@ -11,12 +11,14 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from stores.cursor import write_cursor
 from stores.errors import StoreRejected, StoreUnavailable
 from stores.migrations import Migration, migrations_of
 from stores.open import open_database
-from stores.ports import EventQuery, StoredEvent
-from stores.postgres.connection import Bounds
+from stores.ports import Attempt, AttemptQuery, EventQuery, LoggedAttempt, StoredEvent
+from stores.postgres.connection import Bounds, PostgresConnection
 from stores.postgres.database import PostgresDatabase
+from stores.postgres.delivery_log import EXPIRE, PostgresDeliveryLog
 from stores.postgres.events import PostgresEvents
 from tests.support.ports import free_port
 from tests.support.postgres_server import PostgresServer
@@ -36,7 +38,9 @@ async def test_nodes_that_migrate_at_the_same_time_apply_each_migration_once(dat
 
     applied = await asyncio.gather(*(database.migrate() for database in databases))
 
-    assert sorted(name for names in applied for name in names) == ["0001_events_subscriptions", "0002_outbox"]
+    assert sorted(name for names in applied for name in names) == [
+        migration.name for migration in migrations_of("stores.postgres")
+    ]
     assert await databases[0].migrate() == []
     await asyncio.gather(*(database.close() for database in databases))
 
@@ -65,8 +69,7 @@ async def test_a_migration_that_fails_leaves_nothing_and_those_before_it_stay(
     connection = await asyncpg.connect(database_url)
     assert await connection.fetchval("SELECT to_regclass('half')") is None
     assert [row[0] for row in await connection.fetch("SELECT name FROM schema_migrations ORDER BY name")] == [
-        "0001_events_subscriptions",
-        "0002_outbox",
+        migration.name for migration in migrations_of("stores.postgres")
     ]
     await connection.close()
     await database.close()
@@ -240,7 +243,7 @@ async def test_data_that_its_types_cannot_hold_is_rejected(database_url: str, re
     await database.close()
 
 
-class Explaining:
+class Explaining(PostgresConnection):
     """A connection that answers with no rows and keeps the plans of what it was asked."""
 
     def __init__(self, connection: Any) -> None:
@@ -265,7 +268,7 @@ async def test_the_main_queries_use_their_index(database_url: str) -> None:
 
     async def plans(query: EventQuery | str) -> str:
         explaining = Explaining(connection)
-        events = PostgresEvents(explaining)  # type: ignore[arg-type]
+        events = PostgresEvents(explaining)
         await (events.load(query) if isinstance(query, str) else events.query(query))
         return "\n".join(explaining.plans)
 
@@ -295,3 +298,49 @@ async def test_a_connection_is_given_back_without_a_round_trip(database_url: str
     await database.close()
 
     assert [row["query"] for row in last] == ["SELECT 1"]
+
+
+async def test_attempts_are_found_and_expired_by_index(database_url: str) -> None:
+    database = await open_database(database_url)
+    await database.migrate()
+    attempts = [
+        LoggedAttempt(f"node {n % 3}", Attempt(n, f"e{n}", f"s{n % 40}", 7, 1, "failed" if n % 1000 == 0 else "acked"))
+        for n in range(20_000)
+    ]
+    await database.delivery_log.save(attempts)
+    await database.close()
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("ANALYZE attempts")
+
+    for query, index in (
+        (AttemptQuery(event_id="e77"), "attempts_by_event"),
+        (AttemptQuery(event_id="e77", subscription="s7", outcome="failed"), "attempts_by_event"),
+        (AttemptQuery(subscription="s7"), "attempts_by_subscription"),
+        (AttemptQuery(subscription="s7", outcome="failed", descending=False), "attempts_by_subscription"),
+        (AttemptQuery(subscription="s7", cursor=write_cursor(700, "node 1")), "attempts_by_subscription"),
+        (AttemptQuery(), "attempts_pkey"),
+    ):
+        explaining = Explaining(connection)
+        await PostgresDeliveryLog(explaining).query(query)
+        plan = "\n".join(explaining.plans)
+        assert index in plan, f"{query}\n{plan}"
+        assert "Seq Scan" not in plan, f"{query}\n{plan}"
+    expiring = Explaining(connection)
+    await expiring.fetch(EXPIRE, 10_000, 100)
+    assert "attempts_pkey" in expiring.plans[0]
+    assert "Seq Scan" not in expiring.plans[0]
+    await connection.close()
+
+
+async def test_a_time_out_that_had_taken_effect_logs_nothing_twice(database_url: str) -> None:
+    database = await open_database(database_url)
+    await database.migrate()
+    attempts = [LoggedAttempt("one", Attempt(n, f"e{n}", "s", 7, 1, "acked")) for n in range(10)]
+    await database.delivery_log.save(attempts[:5])
+
+    await database.delivery_log.save(attempts)
+    with pytest.raises(StoreRejected):
+        await database.delivery_log.save([LoggedAttempt("one", attempts[0].attempt._replace(at_us=99, error="nul \0"))])
+
+    assert await database.delivery_log.count() == 10
+    await database.close()

@@ -7,16 +7,23 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from router_client.errors import InvalidInput
+from stores.attempt_search import search
+from stores.cursor import write_cursor
 from stores.errors import StoreRejected, StoreUnavailable
 from stores.migrations import Migration, migrations_of
 from stores.open import open_database
-from stores.ports import StoredEvent
+from stores.ports import AttemptQuery, StoredEvent
+from stores.sqlite.connection import SqliteConnection
+from stores.sqlite.delivery_log import EXPIRE
 from stores.sqlite.errors import store_error
+from stores.sqlite.migrate import migrate
 
 
 async def test_processes_that_migrate_at_the_same_time_apply_each_migration_once(tmp_path: Path) -> None:
@@ -25,8 +32,7 @@ async def test_processes_that_migrate_at_the_same_time_apply_each_migration_once
     applied = await asyncio.gather(*(database.migrate() for database in databases))
 
     assert sorted(name for names in applied for name in names) == [
-        "0001_events_subscriptions_dead_letters",
-        "0002_outbox",
+        migration.name for migration in migrations_of("stores.sqlite")
     ]
     for database in databases:
         await database.close()
@@ -186,3 +192,31 @@ async def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch
 async def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(InvalidInput):
         await open_database(url)
+
+
+async def test_attempts_are_found_and_expired_by_index() -> None:
+    connection = SqliteConnection(":memory:")
+    await connection.open()
+    await migrate(connection)
+    asked: list[tuple[str, Sequence[Any]]] = []
+
+    async def note(sql: str, values: Sequence[Any]) -> list[Any]:
+        asked.append((sql, values))
+        return []
+
+    for query, index in (
+        (AttemptQuery(event_id="e77"), "attempts_by_event"),
+        (AttemptQuery(event_id="e77", subscription="s7", outcome="failed"), "attempts_by_event"),
+        (AttemptQuery(subscription="s7"), "attempts_by_subscription"),
+        (AttemptQuery(subscription="s7", outcome="failed", descending=False), "attempts_by_subscription"),
+        (AttemptQuery(subscription="s7", cursor=write_cursor(700, "node 1")), "attempts_by_subscription"),
+        (AttemptQuery(cursor=write_cursor(700, "node 1")), "PRIMARY KEY"),
+    ):
+        asked.clear()
+        await search(query, note)
+        for sql, values in asked:
+            plan = str(await connection.read(f"EXPLAIN QUERY PLAN {sql}", values))
+            assert index in plan, f"{query}\n{plan}"
+            assert "B-TREE" not in plan, f"{query} sorts\n{plan}"
+    assert "SCAN" not in str(await connection.read(f"EXPLAIN QUERY PLAN {EXPIRE}", (1, 1)))
+    await connection.close()

@@ -1,0 +1,46 @@
+"""What the model has found, as small as it gets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from router_client.spec import SubscriptionSpec
+from tests.delivery.model_site import Site
+
+SPEC = SubscriptionSpec(name="one", topics=("a.>",))
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_a_spill_whose_answer_was_lost_leaves_nothing_behind_in_the_queue() -> None:
+    with Site([SPEC]) as site:
+        site.attach("one", 10, eager=False)
+        site.publish([("a", 5)])
+        site.lose_answer("step")
+        site.advance(3)
+        assert len(site.log.left()) == 2, "it was written again"
+        site.take_all()
+        site.take_all()
+        site.advance(3)
+
+        assert site.log.left() == []
+        assert site.dispatch("one").window.lanes() == []
+        assert site.promises["one"].deliveries == 2, "what is written twice is delivered twice"
+
+
+def test_an_event_between_a_flood_of_higher_and_one_of_lower_ones_is_delivered() -> None:
+    with Site([replace(SPEC, max_in_flight=1)]) as site:
+        promises = site.promises["one"]
+        site.attach("one", 1, eager=False)
+        site.publish([(f"before-{n}", priority) for n in range(10) for priority in (9, 0)])
+        site.publish([("waiting", 5)])
+        waiting = list(promises.by_id.values())[-1]
+        for n in range(200):
+            site.publish([(f"high-{n}", 9), (f"low-{n}", 0)])
+            site.take_all()
+            if waiting.acked:
+                break
+
+    assert waiting.acked, f"it waits after {promises.deliveries} deliveries"
+    assert promises.broken == []
