@@ -40,7 +40,8 @@ class SubscriptionSpec:
     ``ordering`` ``key`` keeps events of one (correlation_id, priority) in order, one in flight; ``strict`` those of one
     correlation_id whatever their priority; ``none`` does not. ``on_dead_letter`` ``halt`` holds back the events of a
     key behind one that was given up, until it is replayed or purged. Nothing is delivered while it is ``paused``.
-    Of its backlog, what was accepted before ``skip_before_us`` (microseconds since 1970) is passed over.
+    Of its backlog, what was accepted, or scheduled for a time, before ``skip_before_us`` (microseconds since 1970) is
+    passed over.
     A ``durable`` one keeps its backlog while nobody is connected; another lives as long as its connection, with a
     buffer of ``buffer`` events and the ``overflow`` policy.
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -44,6 +44,7 @@ from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
 from router_node.operations import KEPT, Operations
 from router_node.pipeline import Pipeline
 from router_node.replay_desk import ReplayDesk
+from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
@@ -288,6 +289,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
+        node.cluster.notices["replays"] = node.replaying.stir
         node.metrics.watch(node.cluster)
         async with node.cluster.joined():
             yield node
@@ -347,11 +349,17 @@ def _assemble(
 
     def mine() -> bool:
         # What one node does for all, the owner of the first partition does: that is somebody who is alive.
-        return (0, 0) in pipeline.reader.owned()
+        return right.valid and (0, 0) in pipeline.reader.owned()
+
+    def goes_to(name: str, event: Mapping[str, Any]) -> bool:
+        pipeline.registry.get(name)
+        return pipeline.router.goes_to(name, event)
 
     retention = Retention(database.delivery_log, settings.delivery_log_days, clock, mine)
-    replaying = Replaying(database.replays, database.events, pipeline.registry, operations, place, clock, mine)
-    operations.replays = ReplayDesk(database.replays, pipeline.registry, replaying, ingest.now_us)
+    replaying = Replaying(Means(database.replays, database.events, goes_to, operations.requeue, place, clock, mine))
+    operations.replays = ReplayDesk(
+        database.replays, pipeline.registry, replaying, ingest.now_us, lambda: operations.others.replays_changed()
+    )
     addresses = Addresses(settings.webhook_networks)
     destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription)
     metrics = Metrics(pipeline, retention, destinations.counts)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -15,19 +14,21 @@ import orjson
 import structlog
 
 from router_client.destination import keep_hidden
-from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
+from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
 from router_node.delivery.window import Window
 from router_node.flow.append import WAITING_EVENTS
-from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition, Spill
+from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
 from router_node.pipeline import Pipeline
 from router_node.replay_desk import MAX_RATE as SEEK_RATE
 from router_node.replay_desk import ReplayDesk, moment_text
-from router_node.replaying import Again
+from router_node.replay_run import Again
+from router_node.requeue import Requeue
 from stores.errors import StoreError
+from stores.moments import micros
 from stores.ports import (
     AttemptPage,
     AttemptQuery,
@@ -67,13 +68,13 @@ class Operations:
     ) -> None:
         self._pipeline = pipeline
         self._ingest = ingest
-        self._lanes = lanes
         self._database = database
         self._letters = dead_letters
         self.cluster = cluster
         self.replays: ReplayDesk
         self._being_put: Counter[str] = Counter()
         self.others: Others = Alone()
+        self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
 
     async def load_subscriptions(self) -> None:
         """Take up the durable subscriptions of the store, and forget those that are gone from it.
@@ -140,55 +141,37 @@ class Operations:
         return await self._change(name, paused=False, paused_reason="")
 
     async def seek_subscription(self, name: str, to: datetime) -> dict[str, Any]:
-        """See Management. What was accepted by now is passed over or replayed, and nothing is both or neither."""
+        """See Management. What was accepted by now is passed over, and is replayed when it was accepted since ``to``.
+
+        The replay is begun first: should the rest fail, events come twice rather than not at all.
+        """
+        self._durable(name)
         now_us = await self._ingest.now_us()
-        if to.timestamp() * 1e6 > now_us:
+        if micros(to) > now_us:
             raise InvalidInput("is a time to come", field="to")
+        replay = await self.replays.begin(name, {"from": to.isoformat()}, SEEK_RATE, now_us)
         spec = await self._change(name, skip_before_us=now_us)
-        until = moment_text(now_us)
-        replay = await self.replays.begin(name, {"from": to.isoformat(), "to": until}, SEEK_RATE)
-        return {"skip_before": until, "skip_before_us": spec["skip_before_us"], "replay": replay["id"]}
+        await self.replays.end_of(
+            name, "cancelled", f"replay {replay['id']}, of a seek, took its place", but=replay["id"]
+        )
+        skip_before_us = spec["skip_before_us"]
+        return {"skip_before": moment_text(skip_before_us), "skip_before_us": skip_before_us, "replay": replay["id"]}
 
     async def _change(self, name: str, **members: Any) -> dict[str, Any]:
-        dispatch = self._pipeline.registry.get(name)
-        if not dispatch.spec.durable:
-            raise Conflict(f"{name} is ephemeral: it lasts as long as its connection", field="name")
-        spec = replace(dispatch.spec, **members)
+        spec = replace(self._durable(name), **members)
         await self.put(spec)
         return spec.public_object()
 
-    async def hand_over(self, subscription: str, events: Sequence[Again]) -> None:
-        """See replaying.Hands."""
-        await self.queue_here(subscription, await self.others.queue(subscription, events))
-
-    async def queue_here(self, subscription: str, events: Sequence[Again]) -> None:
-        """Queue events of this node's own partitions behind what the subscription's lanes hold.
-
-        Raises NotFound, Unavailable when a partition is not owned here, and Overloaded.
-        """
-        window = self._pipeline.registry.get(subscription).window
-        by_lane: dict[tuple[int, int], list[Spill]] = defaultdict(list)
-        for event in events:
-            by_lane[event.partition, event.priority].append(Spill(NOWHERE, event.accepted_at_us, event.body))
-        with ExitStack() as visits:
-            lanes = {place: visits.enter_context(window.visit(*place)) for place in by_lane}
-            answers = await self._lanes.step(
-                [LaneStep(lanes[place], spill=spills) for place, spills in by_lane.items()]
-            )
-        for (partition, _), answer in zip(by_lane, answers, strict=True):
-            if isinstance(answer, LostPartition):
-                raise Unavailable(f"partition {partition} is not owned by this node now; try again")
-            if isinstance(answer, Overloaded):
-                raise answer
-
-    async def backlog(self, subscription: str) -> int:
-        """See replaying.Hands."""
-        return sum(each["backlog"] for each in await self.subscriptions() if each["name"] == subscription)
+    def _durable(self, name: str) -> SubscriptionSpec:
+        spec = self._pipeline.registry.get(name).spec
+        if not spec.durable:
+            raise Conflict(f"{name} is ephemeral: it lasts as long as its connection", field="name")
+        return spec
 
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """See Management."""
         self._pipeline.registry.get(name)
-        backlog = sum(each["backlog"] for each in await self.subscriptions() if each["name"] == name)
+        backlog = await self.requeue.backlog(name)
         if backlog and not discard_backlog:
             raise Conflict(f"{name} has a backlog of {backlog} events; add ?backlog=discard to lose them", field="name")
         await self._stored(self._database.subscriptions.remove(name))
@@ -199,6 +182,7 @@ class Operations:
         except TimeoutError as error:
             raise Unavailable(f"{name} is deleted; the log is slow to drop its backlog and goes on with it") from error
         await self.others.changed()
+        await self.replays.end_of(name, "failed", f"no subscription named {name}: it was deleted")
 
     async def subscriptions(self) -> list[dict[str, Any]]:
         """See Management."""
@@ -322,7 +306,8 @@ class Operations:
         skipped_us = self._pipeline.registry.get(letter.subscription).spec.skip_before_us
         accepted_at_us = max(letter.accepted_at_us, skipped_us)  # a seek passed over the backlog, and not over this
         again = Again(letter.partition, _priority_of(letter), accepted_at_us, letter.body)
-        await self.queue_here(letter.subscription, [again])
+        if await self.requeue.queue_here(letter.subscription, [again]):
+            raise Unavailable(f"partition {letter.partition} is not owned by this node now, or has no room; try again")
 
     async def _written(self) -> None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from router_node.replaying import Again
+from router_node.replay_run import Again
 
 
 class Others(Protocol):
@@ -27,8 +27,19 @@ class Others(Protocol):
         """Have letters purged that halt keys of other nodes' partitions; returns what replay does."""
         ...
 
-    async def queue(self, subscription: str, events: Sequence[Again]) -> list[Again]:
-        """Have events queued for a subscription by the owners of their partitions; returns those left to this node."""
+    async def queue(self, subscription: str, events: Sequence[Again]) -> tuple[list[Again], list[Again]]:
+        """Have events queued for a subscription by the owners of their partitions.
+
+        Returns those left to this node, and those that cannot be queued for now. Raises Unavailable.
+        """
+        ...
+
+    async def backlog(self, subscription: str) -> int:
+        """Return how many events wait for a subscription on the other nodes. Raises Unavailable."""
+        ...
+
+    def replays_changed(self) -> None:
+        """A replay was begun or ended."""
         ...
 
     def fault(self) -> str | None:
@@ -54,9 +65,16 @@ class Alone:
         """See Others."""
         return list(letter_ids), 0
 
-    async def queue(self, subscription: str, events: Sequence[Again]) -> list[Again]:
+    async def queue(self, subscription: str, events: Sequence[Again]) -> tuple[list[Again], list[Again]]:
         """See Others."""
-        return list(events)
+        return list(events), []
+
+    async def backlog(self, subscription: str) -> int:
+        """See Others."""
+        return 0
+
+    def replays_changed(self) -> None:
+        """See Others."""
 
     def fault(self) -> str | None:
         """See Others."""

@@ -14,7 +14,9 @@ from router_client.topics import check_pattern
 from router_node.replaying import RUNNING_AT_MOST, Replaying
 from router_node.routing.registry import Registry
 from stores.errors import StoreError
+from stores.moments import micros
 from stores.ports import Replay, Replays
+from stores.replays import ReplayState
 
 DEFAULT_RATE, MAX_RATE = 500.0, 10_000.0
 LISTED = 100
@@ -25,37 +27,55 @@ T = TypeVar("T")
 
 
 class ReplayDesk:
-    """Replays of the cluster; any node answers. ``now_us`` is the log's clock."""
+    """Replays of the cluster; any node answers. ``now_us`` is the log's clock; ``stir`` tells the other nodes that a
+    replay was begun or ended.
+    """
 
     def __init__(
-        self, replays: Replays, registry: Registry, replaying: Replaying, now_us: Callable[[], Awaitable[int]]
+        self,
+        replays: Replays,
+        registry: Registry,
+        replaying: Replaying,
+        now_us: Callable[[], Awaitable[int]],
+        stir: Callable[[], None],
     ) -> None:
         self._replays = replays
         self._registry = registry
         self._replaying = replaying
         self._now_us = now_us
+        self._tell_others = stir
 
     async def start(self, body: object) -> dict[str, Any]:
         """See contract.ReplayDesk."""
-        return await self.begin(*_checked(body))
+        return await self.begin(*_checked(body), await self._now_us())
 
-    async def begin(self, subscription: str, query: dict[str, Any], rate: float) -> dict[str, Any]:
-        """Start a replay of what was accepted by now, or before its ``to``."""
-        self._registry.get(subscription)
-        now_us = await self._now_us()
+    async def begin(self, subscription: str, query: dict[str, Any], rate: float, now_us: int) -> dict[str, Any]:
+        """Start a replay of what was accepted before ``now_us``, or before its ``to`` when that is earlier."""
+        # What is replayed counts as accepted when the replay began: no earlier seek passes over it.
+        began_us = max(now_us, self._registry.get(subscription).spec.skip_before_us)
+        to_us = min(micros(parse_time(query["to"], "to")), now_us) if "to" in query else now_us
         if len(await self._stored(self._replays.running())) >= RUNNING_AT_MOST:
             raise Conflict(f"{RUNNING_AT_MOST} replays run already; wait for one, or cancel it")
         replay = Replay(
             id=secrets.token_hex(8),
             subscription=subscription,
-            query={**query, "to": query.get("to") or moment_text(now_us)},
+            query={**query, "to": moment_text(to_us)},
             rate=rate,
-            created_at_us=now_us,
-            updated_at_us=now_us,
+            created_at_us=began_us,
+            updated_at_us=began_us,
         )
         await self._stored(self._replays.add(replay))
-        self._replaying.stir()
+        self._stir()
         return replay_object(replay)
+
+    async def end_of(self, subscription: str, state: ReplayState, why: str, *, but: str = "") -> None:
+        """End what runs for a subscription, but for the replay of that id. Raises Unavailable."""
+        now_us = await self._now_us()
+        for each in await self._stored(self._replays.running()):
+            if each.subscription == subscription and each.id != but:
+                ended = replace(each, state=state, error=why, updated_at_us=now_us)
+                await self._stored(self._replays.change(ended))
+        self._stir()
 
     async def list(self) -> list[dict[str, Any]]:
         """See contract.ReplayDesk."""
@@ -71,8 +91,12 @@ class ReplayDesk:
         cancelled = replace(found, state="cancelled", updated_at_us=await self._now_us())
         if not await self._stored(self._replays.change(cancelled)):
             raise Conflict(f"replay {replay_id} is {(await self._get(replay_id)).state} already", field="id")
-        self._replaying.stir()
+        self._stir()
         return replay_object(cancelled)
+
+    def _stir(self) -> None:
+        self._replaying.stir()
+        self._tell_others()
 
     async def _get(self, replay_id: str) -> Replay:
         found = await self._stored(self._replays.get(replay_id))

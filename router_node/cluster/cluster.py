@@ -38,7 +38,9 @@ log = structlog.get_logger(__name__)
 
 
 class Cluster:
-    """The parts of ``router_node.cluster`` joined. ``questions`` are what other nodes may ask of this one, by name."""
+    """The parts of ``router_node.cluster`` joined. ``questions`` are what other nodes may ask of this one, by name,
+    ``notices`` what further ones it takes up.
+    """
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Cluster:
         self.guests = Guests(link, pipeline.registry)
         self.doorbells = Doorbells(pipeline.bell, link, node_id, lambda: presence.placement)
         self.questions: dict[str, Question] = {"settle": self._settle_here, "known": _known}
+        self.notices: dict[str, Callable[[], None]] = {}
         self._answering: asyncio.TaskGroup | None = None
         self._strangers: set[str] = set()
         self._introduced = asyncio.Event()
@@ -169,10 +172,13 @@ class Cluster:
         return unknown
 
     async def owners(self, partitions: Collection[int]) -> dict[int, str]:
-        """Return the owner of each partition that has one, by its lease."""
+        """Return the owner of each partition that has one, by its lease. Raises Unavailable."""
         here = {partition: self.node_id for partition in partitions if partition in self.ownership.tokens}
         elsewhere = [partition for partition in partitions if partition not in here]
-        return {**here, **(await self._leases.holders(elsewhere) if elsewhere else {})}
+        try:
+            return {**here, **(await self._leases.holders(elsewhere) if elsewhere else {})}
+        except RedisUnavailable as error:
+            raise Unavailable(f"who owns what cannot be read: {error}") from error
 
     # -- what the link brings
 
@@ -231,6 +237,8 @@ class Cluster:
         elif kind == "restarted":
             self.guests.gone(sender)
             self.attachments.restarted(sender)
+        elif kind in self.notices:
+            self.notices[kind]()
 
     async def _answer(self, sender: str, ask: frames.Ask) -> None:
         question = self.questions.get(ask.what)

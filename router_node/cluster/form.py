@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+import structlog
+
 from partitioning.keys import Keys
 from partitioning.leases import Leases
 from partitioning.membership import Membership, Roster
@@ -25,13 +27,15 @@ from router_node.cluster.subscription_sync import SubscriptionSync
 from router_node.config import Settings
 from router_node.operations import Operations
 from router_node.pipeline import Pipeline
-from router_node.replaying import Again
+from router_node.replay_run import Again
 from router_node.telemetry.rate import Rate
 
 GRACE_S = 1.0
 QUEUED_WITHIN_S = 5.0
 NOBODY = ""
 LOAD_OVER_S = 0.2
+
+log = structlog.get_logger(__name__)
 
 
 def form_cluster(
@@ -99,6 +103,7 @@ class OtherNodes:
         cluster.questions["replay"] = operations.replay_here
         cluster.questions["purge"] = operations.purge_here
         cluster.questions["queue"] = self._queue_here
+        cluster.questions["backlog"] = self._tell_backlog
 
     async def changed(self) -> None:
         """See Others."""
@@ -106,9 +111,7 @@ class OtherNodes:
 
     async def subscriptions(self) -> list[dict[str, Any]]:
         """See Others."""
-        async with asyncio.TaskGroup() as tasks:
-            asked = [tasks.create_task(self._ask(peer)) for peer in self._cluster.attachments.peers]
-        return [each for task in asked for each in task.result()]
+        return [each for answer in await self._of_all("subscriptions", None) for each in answer]
 
     async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
         """See Others."""
@@ -132,24 +135,44 @@ class OtherNodes:
             done += int(await self._cluster.link.ask(owner, what, ids))
         return here, done
 
-    async def queue(self, subscription: str, events: Sequence[Again]) -> list[Again]:
+    async def queue(self, subscription: str, events: Sequence[Again]) -> tuple[list[Again], list[Again]]:
         """See Others."""
         owners = await self._cluster.owners({event.partition for event in events})
         parts: dict[str, list[Again]] = defaultdict(list)
         for event in events:
             parts[owners.get(event.partition, NOBODY)].append(event)
-        if NOBODY in parts:
-            raise Unavailable(f"partition {parts[NOBODY][0].partition} is not owned by any node now; try again")
-        for owner, part in parts.items():
-            if owner != self._cluster.node_id:
-                listed = [[*event[:3], event.body.decode()] for event in part]
-                await self._cluster.link.ask(owner, "queue", [subscription, listed], QUEUED_WITHIN_S)
-        return parts[self._cluster.node_id]
+        here, left = parts.pop(self._cluster.node_id, []), parts.pop(NOBODY, [])
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(self._queue_there(owner, subscription, part)) for owner, part in parts.items()]
+        for task in asked:
+            left += task.result()
+        return here, left
 
-    async def _queue_here(self, body: Any) -> None:
+    async def _queue_there(self, owner: str, subscription: str, events: list[Again]) -> list[Again]:
+        listed = [[*event[:3], event.body.decode()] for event in events]
+        try:
+            left = await self._cluster.link.ask(owner, "queue", [subscription, listed], QUEUED_WITHIN_S)
+        except Unavailable as error:
+            log.info("a node did not queue what is replayed", node=owner, error=str(error))
+            return events
+        return [events[number] for number in left]
+
+    async def _queue_here(self, body: Any) -> list[int]:
         subscription, listed = body
         events = [Again(partition, priority, at, text.encode()) for partition, priority, at, text in listed]
-        await self._operations.queue_here(subscription, events)
+        left = {id(event) for event in await self._operations.requeue.queue_here(subscription, events)}
+        return [number for number, event in enumerate(events) if id(event) in left]
+
+    async def backlog(self, subscription: str) -> int:
+        """See Others."""
+        return sum(await self._of_all("backlog", subscription))
+
+    async def _tell_backlog(self, subscription: str) -> int:
+        return self._operations.requeue.backlog_here(subscription)
+
+    def replays_changed(self) -> None:
+        """See Others."""
+        self._cluster.link.notify("replays")
 
     def fault(self) -> str | None:
         """See Others."""
@@ -164,9 +187,21 @@ class OtherNodes:
             return f"{len(cluster.ownership.wanted)} are placed here"
         return None
 
-    async def _ask(self, peer: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self._cluster.link.ask(peer, "subscriptions", None)
-        return found
+    async def _of_all(self, what: str, body: Any) -> list[Any]:
+        """Return what each of the other nodes answers. Raises Unavailable when one of them does not."""
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(self._ask(peer, what, body)) for peer in self._cluster.attachments.peers]
+        answers = [task.result() for task in asked]
+        for answer in answers:
+            if isinstance(answer, Unavailable):
+                raise answer
+        return answers
+
+    async def _ask(self, peer: str, what: str, body: Any) -> Any:
+        try:
+            return await self._cluster.link.ask(peer, what, body)
+        except Unavailable as error:
+            return error  # not raised inside a task group, which would make a group of it
 
     async def _tell_subscriptions(self, _: Any) -> list[dict[str, Any]]:
         return self._operations.subscriptions_here()

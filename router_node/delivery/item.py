@@ -54,7 +54,9 @@ def _time_us(text: str | None) -> int:
 
 
 class Item:
-    """One event in one lane. ``key`` is None when its subscription does not order events."""
+    """One event in one lane. ``key`` is None when its subscription does not order events; ``routed_us`` is when it was
+    due to be routed: when it was accepted, or the time it was scheduled for.
+    """
 
     __slots__ = (
         "accepted_at_us",
@@ -75,6 +77,7 @@ class Item:
         "position",
         "priority",
         "queue_id",
+        "routed_us",
         "sent_at",
         "since",
         "state",
@@ -94,6 +97,7 @@ class Item:
         self.lane = lane
         self.position = position
         self.accepted_at_us = accepted_at_us
+        self.routed_us = max(accepted_at_us, head.deliver_us)
         self.body = body
         self.event_id = head.event_id
         self.key = head.correlation_id if keyed else None

@@ -185,6 +185,12 @@ class Window:
             lane.drained = False
             self._want(lane)
 
+    def wrote(self, key: LaneKey, queued: int) -> None:
+        """Learn from a visitor how many events are in the lane's queue now."""
+        lane = self._lanes.get((key.partition, key.priority))
+        if lane is not None:
+            lane.queued = queued
+
     def want_all(self) -> None:
         """Somebody takes deliveries again: read back what there is room for."""
         for lane in self._lanes.values():

@@ -284,7 +284,7 @@ class Dispatch:
             if 0 < item.expires_us <= now_us:
                 self._expire(item)
                 continue
-            if item.accepted_at_us < self.spec.skip_before_us:
+            if item.routed_us < self.spec.skip_before_us:
                 self.skipped += 1
                 self._finish(item)
                 continue

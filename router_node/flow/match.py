@@ -83,6 +83,17 @@ class RouterEngine:
                 route.receiver.offer(entry, position, body, head)
         self._release(entry)
 
+    def goes_to(self, name: str, event: Mapping[str, Any]) -> bool:
+        """Tell whether a subscription would get an event that was routed now; nothing is counted."""
+        return (
+            event.get("target") in (None, name)
+            and any(
+                route.name == name and (route.filter is None or route.filter.matches(event))
+                for route in self._routes_of(event["type"])
+            )
+            and all(gate.matches(event) for gate in self._global_filters)
+        )
+
     def _match(self, topic: str, event: Mapping[str, Any]) -> list[Route]:
         target = event.get("target")
         found = [

@@ -165,6 +165,11 @@ class MemoryLog:
         """See IngestLog."""
         return {p: self._unsettled[p] for p in partitions}
 
+    async def oldest(self, partitions: Sequence[int]) -> int | None:
+        """See IngestLog."""
+        streams = [kept[p, level] for kept in (self._fresh, self._pending) for p in partitions for level in range(10)]
+        return min((next(iter(stream.values())).accepted_at_us for stream in streams if stream), default=None)
+
     async def now_us(self) -> int:
         """See IngestLog."""
         return time.time_ns() // 1000

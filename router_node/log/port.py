@@ -246,6 +246,12 @@ class IngestLog(Protocol):
         """Return the number of events of each partition that were appended and not settled."""
         ...
 
+    async def oldest(self, partitions: Sequence[int]) -> int | None:
+        """Return a time, µs since 1970, before which nothing unsettled of these partitions was accepted; None when
+        nothing is unsettled.
+        """
+        ...
+
     async def now_us(self) -> int:
         """Return the log's clock, microseconds since 1970."""
         ...

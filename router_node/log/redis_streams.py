@@ -37,7 +37,8 @@ SETTLE = Script.load("router_node.log", "settle")
 BEGIN = Script.load("router_node.log", "begin")
 FEED = Script.load("router_node.log", "feed")
 OPEN = Script.load("router_node.log", "open")
-STREAM_SCRIPTS = (APPEND, READ, SETTLE, BEGIN, FEED, OPEN)
+OLDEST = Script.load("router_node.log", "oldest")
+STREAM_SCRIPTS = (APPEND, READ, SETTLE, BEGIN, FEED, OPEN, OLDEST)
 _SETTLE_AT_ONCE = 256
 REPLICATED_WITHIN_MS = 1000
 
@@ -194,6 +195,13 @@ class RedisStreams:
         """See IngestLog."""
         replies = await self._pipeline.all([("HMGET", self._keys.position(p), "seq", "settled") for p in partitions])
         return {p: int(seq or 0) - int(settled or 0) for p, (seq, settled) in zip(partitions, replies, strict=True)}
+
+    async def oldest(self, partitions: Sequence[int]) -> int | None:
+        """See IngestLog."""
+        replies = await self._pipeline.all(
+            [OLDEST.call([self._keys.ingest(p, level) for level in range(10)]) for p in partitions]
+        )
+        return min((int(reply) for reply in replies if reply), default=None)
 
     async def now_us(self) -> int:
         """See IngestLog."""
