@@ -83,6 +83,7 @@ class Node:
         self.metrics = metrics
         self.destinations = destinations
         self.replaying = replaying
+        self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
 
@@ -170,7 +171,9 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], No
         host, port = settings.address
         async with asyncio.TaskGroup() as tasks:
             leaving = tasks.create_task(_leave_when(stop, node), name="leave")
-            await serve(node, node.management, settings, node.metrics.text, stop, ready, host=host, port=port)
+            await serve(
+                node, node.management, settings, node.metrics.text, node.conduct, stop, ready, host=host, port=port
+            )
             if not stop.is_set():
                 leaving.cancel()
 

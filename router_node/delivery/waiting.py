@@ -27,3 +27,8 @@ class Waiting:
         """Take out and yield what is due."""
         while self._heap and self._heap[0][0] <= now:
             yield heapq.heappop(self._heap)[2]
+
+    def lose(self, partition: int) -> None:
+        """Forget what comes from a partition."""
+        self._heap = [each for each in self._heap if each[2].lane.key.partition != partition]
+        heapq.heapify(self._heap)

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from router_client.errors import NotFound
 from router_node.contract import Engine, Management
 from router_node.edges.bodies import Bodies
+from router_node.edges.conduct import Conduct
 from router_node.edges.connections import Connections
 from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
@@ -60,11 +61,12 @@ def create_app(
     limits: Limits | None = None,
     metrics_text: Callable[[], bytes],
     identity: Identity = Identity("", ""),  # noqa: B008 - an immutable tuple
+    conduct: Conduct | None = None,
 ) -> App:
     """Put together the application that serves ``engine`` and ``management``."""
     limits = limits or Limits()
     bodies = Bodies(limits)
-    connections = Connections(limits.max_connections)
+    connections = Connections(limits.max_connections, conduct or Conduct())
     events = EventRoutes(engine, management, bodies, limits)
     subscriptions = SubscriptionRoutes(engine, management, bodies, connections, limits)
     deliveries = DeliveryRoutes(management, limits)

@@ -41,6 +41,8 @@ class Limits:
     max_subscriptions_per_connection: int = 1000
     max_publishes_in_flight: int = 64
     """Publish frames of one connection that are not answered yet; then the node reads no further frame."""
+    max_bad_frames: int = 1000
+    """Frames of one connection that make no sense; then it is closed."""
     max_waiting_frames: int = 100
     """Frames waiting to be sent on one connection; then the node reads no further frame."""
     max_outbound_frames: int = 1000

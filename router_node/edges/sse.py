@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from typing import Any
 
 import orjson
-import structlog
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +24,7 @@ from router_client.json_input import loads
 from router_client.spec import SubscriptionSpec
 from router_node.contract import Attachment, Delivery, Engine, Settlement
 from router_node.edges.bodies import integer
+from router_node.edges.conduct import Client, Fault
 from router_node.edges.connections import Connections
 from router_node.edges.limits import Limits
 
@@ -32,8 +32,6 @@ CREDIT = 100
 HEARTBEAT = b": \n\n"
 RETRY_MS = 2000
 PARAMETERS = ("topic", "filter", "buffer", "overflow")
-
-log = structlog.get_logger(__name__)
 
 
 class StreamRoutes:
@@ -46,7 +44,7 @@ class StreamRoutes:
 
     async def stream(self, request: Request) -> Response:
         """Open a stream; what is wrong with the request is answered before it begins."""
-        stream = EventStream(self._limits)
+        stream = EventStream(self._limits, self._connections.conduct.client())
         with ExitStack() as stack:
             stack.enter_context(self._connections.admitted(stream.drain))
             stream.attached = await self._engine.open(_spec(request.query_params), stream, CREDIT)
@@ -57,7 +55,8 @@ class StreamRoutes:
 class EventStream(Response):
     """The answer that lasts; a consumer of its subscription until the client goes or the node stops."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, client: Client) -> None:
+        self._client = client
         self.status_code = 200
         self.background = None
         self.attached: Attachment | None = None
@@ -94,7 +93,7 @@ class EventStream(Response):
                     try:
                         await self._run(send)
                     except TimeoutError:
-                        log.warning("a stream reads nothing and is cut off", stall_s=self._limits.stall_s)
+                        self._client.did(Fault.SLOW_READERS, f"a stream; nothing read for {self._limits.stall_s:g} s")
                         raise ConnectionResetError("the reader stalled") from None
                     finally:
                         leaving.cancel()

@@ -213,6 +213,7 @@ class Dispatch:
     def lose(self, partition: int) -> None:
         """Forget a partition that this node no longer owns; its next owner delivers what was not settled."""
         self._frozen.discard(partition)
+        self._waiting.lose(partition)
         for item in self.window.lose(partition):
             self.in_flight.land(item)
             item.state = State.DONE

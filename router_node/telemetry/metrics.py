@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from router_node.cluster.cluster import Cluster
 from router_node.destinations.webhook import Counts
+from router_node.edges.conduct import TOLD, Conduct, Fault
 from router_node.pipeline import Pipeline
 from router_node.retention import Retention
 
@@ -38,6 +39,7 @@ class Metrics:
         self._counter("er_entries_read", "Record batches read from the log", lambda: p.reader.entries_read)
         self._counter("er_events_routed", "Events routed", lambda: p.router.routed)
         self._counter("er_events_matched", "Events times subscriptions matched", lambda: p.router.matched)
+        self._counter("er_events_target_missed", "Events whose target took nothing", lambda: p.router.targets_missed)
         self._counter("er_events_gated", "Events stopped by a global filter", lambda: p.router.filtered_globally)
         self._counter("er_events_stored", "Events written to the store", lambda: p.persister.stored)
         self._counter("er_events_settled", "Events settled in the log", lambda: p.settler.settled)
@@ -71,6 +73,9 @@ class Metrics:
         self._counter("er_attempts_expired", "Attempts removed as old by this node", lambda: retention.expired)
         self._pipeline = pipeline
         self._measure_webhooks(webhooks)
+        self.conduct = Conduct()
+        for fault in Fault:
+            self._counter(f"er_client_{fault}", TOLD[fault], lambda fault=fault: self.conduct.counts[fault])  # type: ignore[misc]
 
     def _measure_webhooks(self, w: Counts) -> None:
         self._counter("er_webhook_calls", "Calls of webhooks that ended", lambda: w.calls)

@@ -26,7 +26,7 @@ EARLY_S = 1e-3
 
 @dataclass(eq=False)
 class Fate:
-    """One accepted event and what became of it; ``letter`` is its place in the queue once a dead letter was written.
+    """One accepted event and what became of it; ``letters`` are the places in its queue that dead letters name.
 
     ``attempts`` are those of the present tenure, None when no delivery of it was seen since it began; ``saved`` is how
     many of them, and until when it waits, a new owner must know.
@@ -40,7 +40,7 @@ class Fate:
     expires: float = inf
     acked: bool = False
     given_up: bool = False
-    letter: str | None = None
+    letters: dict[str, None] = field(default_factory=dict)
     dropped: bool = False
     attempts: int | None = None
     not_before: float = 0.0
@@ -178,12 +178,12 @@ class Promises:
             self._break(f"{event_id} is a dead letter after {attempts} attempts, and nobody gave it up")
         if bool(queue_id) != self._halts:
             self._break(f"the dead letter of {event_id} has queue id {queue_id!r}")
-        fate.letter = queue_id
+        fate.letters[queue_id] = None
 
     def decided(self, fate: Fate, *, replay: bool) -> None:
         """An event that halts its key is delivered again as if for the first time, or is dropped."""
         self._tenures[fate.partition].done.discard(fate)
-        fate.given_up, fate.letter, fate.dropped = False, None, not replay
+        fate.given_up, fate.letters, fate.dropped = False, {}, not replay
         fate.attempts, fate.not_before, fate.saved = 0, 0.0, (0, 0.0)
 
     # -- what may be asked
@@ -198,7 +198,7 @@ class Promises:
 
     def halted(self) -> list[Fate]:
         """Return the events that halt their keys until somebody decides."""
-        return [fate for fate in self.by_id.values() if fate.letter]
+        return [fate for fate in self.by_id.values() if any(fate.letters)]
 
     def missing(self, recoverable: set[bytes]) -> list[str]:
         """Return events that nobody is done with and that no new owner would find."""
@@ -212,7 +212,7 @@ class Promises:
 
     def _ended(self, fate: Fate) -> bool:
         """Nobody has to deliver it any more."""
-        return self._over(fate) or (fate.letter is not None and not self._halts)
+        return self._over(fate) or (bool(fate.letters) and not self._halts)
 
     def _over(self, fate: Fate) -> bool:
         return fate.acked or fate.dropped or fate.expires <= self._clock.monotonic() + EARLY_S
@@ -236,7 +236,7 @@ class Promises:
             return
         if fate.order < self._tenures[fate.partition].latest[fate.stream]:
             self._break(f"{fate.event_id} is delivered again after a later one of its key, by the same owner")
-        if fate.letter:
+        if any(fate.letters):
             self._break(f"{fate.event_id} is delivered although it halts its key")
         if fate in self._tenures[fate.partition].done:
             self._break(f"{fate.event_id} is delivered again after it was settled, by the same owner")

@@ -271,10 +271,11 @@ class Site:
         decision = window.release if replay else window.drop
 
         def say() -> None:
-            if decision(fate.partition, priority, str(fate.letter).encode()):
-                self.promises[subscription].decided(fate, replay=replay)
-            else:
-                self.promises[subscription].broken.append(f"{fate.event_id} halts its key and cannot be decided on")
+            promises = self.promises[subscription]
+            done = [decision(fate.partition, priority, each.encode()) for each in fate.letters]
+            if not all(done):
+                promises.broken.append(f"{fate.event_id} halts its key and cannot be decided on")
+            promises.decided(fate, replay=replay)
 
         self.loop.inside(say)
         self.turn()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from router_client.spec import SubscriptionSpec
+from router_client.spec import RetryPolicy, SubscriptionSpec
 from tests.delivery.model_site import Site
 
 SPEC = SubscriptionSpec(name="one", topics=("a.>",))
@@ -44,3 +44,18 @@ def test_an_event_between_a_flood_of_higher_and_one_of_lower_ones_is_delivered()
 
     assert waiting.acked, f"it waits after {promises.deliveries} deliveries"
     assert promises.broken == []
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_what_waited_in_a_partition_that_was_lost_does_not_count_against_what_may_wait() -> None:
+    with Site([replace(SPEC, retry=RetryPolicy(base_s=100, jitter=0))]) as site:
+        taker = site.attach("one", 10, eager=False)
+        for _ in range(5):
+            site.publish([("a", 5), ("b", 5), ("c", 5)])
+            for handed in site.promises["one"].open():
+                site.say(taker, "nack", handed.delivery_id)
+            site.lapse()
+        site.publish([("d", 5)])
+
+        assert [handed.fate.stream for handed in site.promises["one"].open()] == [("d", 5)]
+        assert site.promises["one"].broken == []
