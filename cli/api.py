@@ -119,6 +119,11 @@ class Api:
         """Have partitions go to their places now; returns how many have to."""
         return int((await self._calls.call("POST", "/v1/partitions/rebalance"))["moving"])
 
+    async def call(self, method: str, *parts: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
+        """Ask for the resource at ``/v1/<parts>``; returns its JSON, or None."""
+        data = orjson.dumps(body) if body is not None else None
+        return await self._calls.call(method, _path(*parts), query=query, body=data)
+
     async def _post(self, path: str, letter_ids: Sequence[str]) -> Any:
         return await self._calls.call("POST", path, body=orjson.dumps({"ids": list(letter_ids)}))
 

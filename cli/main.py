@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cli import config, dead_letters, deliveries, events, nodes, partitions
+from cli import config, dead_letters, deliveries, events, nodes, partitions, replays, subscriptions
 from cli.doctor import DOCTOR_EPILOG, doctor
 from cli.failures import Commands
 from cli.output import print_line
 from cli.publish import EPILOG as PUBLISH_EPILOG
 from cli.publish import publish
+from cli.replays import REPLAY_EPILOG, replay
 from cli.serving import DEV_EPILOG, SERVE_EPILOG, dev, serve
 from cli.subscribe import SUBSCRIBE_EPILOG, TAIL_EPILOG, subscribe, tail
 
@@ -48,6 +49,9 @@ app.command(epilog=TAIL_EPILOG)(tail)
 app.add_typer(events.app, name="events")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(dead_letters.app, name="dlq")
+app.add_typer(subscriptions.app, name="subscriptions")
+app.command(epilog=REPLAY_EPILOG)(replay)
+app.add_typer(replays.app, name="replays")
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(partitions.app, name="partitions")
 app.add_typer(config.app, name="config")

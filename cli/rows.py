@@ -42,6 +42,21 @@ NODE_COLUMNS = (
     Column("EVENTS/S"),
     Column("SEEN"),
 )
+SUBSCRIPTION_COLUMNS = (
+    Column("NAME", whole=True),
+    Column("STATE"),
+    Column("BACKLOG"),
+    Column("IN FLIGHT"),
+    Column("CONSUMERS"),
+    Column("TOPICS"),
+)
+REPLAY_COLUMNS = (
+    Column("ID", whole=True),
+    Column("STARTED", whole=True),
+    Column("SUBSCRIPTION"),
+    Column("STATE"),
+    Column("DELIVERED"),
+)
 PARTITION_COLUMNS = (
     Column("PARTITION"),
     Column("OWNER", whole=True),
@@ -108,6 +123,30 @@ def node_row(node: dict[str, Any]) -> list[object]:
         node["unsettled"],
         f"{node['load']:,.0f}",
         f"{node['seen_s']:.1f} s ago",
+    ]
+
+
+def subscription_row(subscription: dict[str, Any]) -> list[object]:
+    """Return the row of a subscription."""
+    kind = subscription["destination"]["kind"]
+    return [
+        subscription["name"],
+        "paused" if subscription["paused"] else "delivering" if kind == "consumer" else kind,
+        f"{subscription['backlog']:,}",
+        subscription["in_flight"],
+        subscription["consumers"],
+        ", ".join(subscription["topics"]),
+    ]
+
+
+def replay_row(replay: dict[str, Any]) -> list[object]:
+    """Return the row of a replay."""
+    return [
+        replay["id"],
+        short_time(replay["created_at"]),
+        replay["subscription"],
+        replay["state"],
+        f"{replay['delivered']:,}",
     ]
 
 

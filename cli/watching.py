@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import typer
 
@@ -19,6 +20,7 @@ LOOK_S = 1.0
 AWAY_S = 60.0
 """How long a node that cannot answer is tried again: the one asked may be restarting."""
 
+T = TypeVar("T")
 Left = Callable[[Api], Awaitable[int]]
 
 
@@ -49,12 +51,37 @@ async def _watch(url: str, what: str, left: Left, total: int | None) -> None:
                 remaining = now
 
 
-async def _patiently(api: Api, left: Left) -> int:
+def watch_rising(url: str, what: str, look: Callable[[Api], Awaitable[tuple[int, bool]]]) -> None:
+    """Show how far something is that has no known end, until ``look`` (how far, whether it has ended) says so.
+
+    Raises what :func:`watch` does.
+    """
+    try:
+        run(_watch_rising(url, what, look))
+    except KeyboardInterrupt:
+        print_note(f"{what} goes on; it is only not watched any more")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+async def _watch_rising(url: str, what: str, look: Callable[[Api], Awaitable[tuple[int, bool]]]) -> None:
+    async with Api(url) as api:
+        pause_s, shown, ended = FIRST_LOOK_S, 0, False
+        with progress(what, None) as advance:
+            while not ended:
+                far, ended = await _patiently(api, look)
+                advance(far - shown)
+                shown = far
+                if not ended:
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 1.5, LOOK_S)
+
+
+async def _patiently(api: Api, look: Callable[[Api], Awaitable[T]]) -> T:
     clock = asyncio.get_running_loop().time
     give_up_at = clock() + AWAY_S
     while True:
         try:
-            return await left(api)
+            return await look(api)
         except Unavailable:
             if clock() > give_up_at:
                 raise

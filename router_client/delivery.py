@@ -9,7 +9,7 @@ from typing import Self
 
 from router_client.errors import ClosedError, EventRouterError
 from router_client.event import Event, from_trusted
-from router_client.recent import RecentIds
+from router_client.recent import RecentIds, delivered_id
 from router_client.transports.port import Channel, Delivered, Settlement
 from router_client.wire import Failure
 
@@ -64,7 +64,7 @@ class Delivery:
         """As ack, for code that runs on the event loop but is not a coroutine."""
         if not self.settled:
             self.settled = True
-            self._of.acked(self._generation, self.delivery_id, self.object["id"])
+            self._of.acked(self._generation, self.delivery_id, delivered_id(self.object))
 
     def settle_nack(self, error: str = "", delay_s: float | None = None) -> None:
         """As nack, for code that runs on the event loop but is not a coroutine."""
@@ -149,9 +149,9 @@ class Deliveries:
         if self._ended is not None:
             return
         for delivered in deliveries:
-            if self._recent is not None and delivered.event["id"] in self._recent:
+            if self._recent is not None and delivered_id(delivered.event) in self._recent:
                 self.duplicates += 1
-                self.acked(self._generation, delivered.delivery_id, delivered.event["id"])
+                self.acked(self._generation, delivered.delivery_id, delivered_id(delivered.event))
             else:
                 self._ready.append(Delivery(delivered, self, self._generation))
         if self._ready:

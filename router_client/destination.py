@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 from urllib.parse import urlsplit
 
 from router_client.errors import InvalidInput
 
-SECRET_SHOWN = "********"  # noqa: S105 - what is shown in place of a secret
+HIDDEN = "********"
+"""What is shown in place of a secret, or of the value of a header."""
 MAX_URL_CHARS, MAX_HEADERS, MAX_HEADER_CHARS, MAX_SECRETS = 2000, 20, 1000, 3
 MAX_CONCURRENCY, MAX_RATE, MAX_TIMEOUT_S = 100, 10_000, 120
-_SECRET = re.compile(r"(whsec_)?[A-Za-z0-9+/]{32,88}={0,2}")
+_SECRET_BYTES = range(24, 65)
+_HOST = re.compile(r"(?!.{254})(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
+_NUMBER_LAST = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _RESERVED = re.compile(
-    r"(webhook-|ce-|content-|transfer-|host$|connection$|expect$|upgrade$|te$|trailer$|traceparent$)", re.I
+    r"(webhook-|ce-|content-|transfer-|proxy-|host$|connection$|keep-alive$|expect$|upgrade$|te$|trailer$|accept-encoding$"
+    r"|traceparent$|tracestate$)",
+    re.I,
 )
 
 _WEBHOOK: dict[str, Any] = {
@@ -54,20 +62,53 @@ def check_destination(value: object, name: str) -> dict[str, Any]:
 
 
 def shown(destination: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a destination without its secrets, as it is shown to people."""
+    """Return a destination as it is shown to people: ``HIDDEN`` stands for secrets and for the values of headers."""
+    hidden = dict(destination)
     secret = destination.get("secret")
-    hidden = [SECRET_SHOWN] * len(secret) if isinstance(secret, list) else SECRET_SHOWN
-    return {**destination, "secret": hidden} if secret is not None else dict(destination)
+    if secret is not None:
+        hidden["secret"] = [HIDDEN] * len(secret) if isinstance(secret, list) else HIDDEN
+    if "headers" in destination:
+        hidden["headers"] = dict.fromkeys(destination["headers"], HIDDEN)
+    return hidden
 
 
-def keep_secret(body: object, before: Mapping[str, Any]) -> object:
-    """Return a subscription's body in which a secret that was only shown is the one kept ``before``."""
-    if not isinstance(body, dict) or not isinstance(body.get("destination"), dict):
+def keep_hidden(body: object, before: Mapping[str, Any]) -> object:
+    """Return a subscription's body in which what was only shown as ``HIDDEN`` is what it was ``before``.
+
+    In a list of secrets, each ``HIDDEN`` is the next of the earlier ones. A header's value is kept while scheme, host
+    and port stay: nobody is to be sent a credential that was meant for another.
+    Raises InvalidInput when there is nothing to keep.
+    """
+    given = body.get("destination") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(given, dict):
         return body
-    secret = body["destination"].get("secret")
-    if secret == SECRET_SHOWN or (isinstance(secret, list) and secret and set(map(str, secret)) == {SECRET_SHOWN}):
-        return {**body, "destination": {**body["destination"], "secret": before.get("secret")}}
-    return body
+    kept, earlier = dict(given), before.get("secret")
+    if given.get("secret") == HIDDEN:
+        kept["secret"] = earlier or _nothing("secret")
+    elif isinstance(given.get("secret"), list):
+        one_by_one = iter(earlier if isinstance(earlier, list) else [earlier])
+        kept["secret"] = [(next(one_by_one, None) or _nothing("secret")) if x == HIDDEN else x for x in given["secret"]]
+    if isinstance(given.get("headers"), dict):
+        headers = before.get("headers", {}) if _origin(given.get("url")) == _origin(before.get("url")) else {}
+        kept["headers"] = {
+            key: (headers.get(key) or _nothing(f"headers.{key}")) if value == HIDDEN else value
+            for key, value in given["headers"].items()
+        }
+    return {**body, "destination": kept}
+
+
+def _nothing(member: str) -> Any:
+    raise InvalidInput(
+        f"{HIDDEN} keeps what is there, and there is nothing; give it anew", field=f"destination.{member}"
+    )
+
+
+def _origin(url: object) -> tuple[str, str] | None:
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        return None
+    return (parts.scheme, parts.netloc.lower()) if parts is not None else None
 
 
 def _url(value: object, name: str) -> str:
@@ -82,9 +123,24 @@ def _url(value: object, name: str) -> str:
         raise InvalidInput("must start with https://, and name a host", field=name)
     if parts.username or parts.password:
         raise InvalidInput("may not hold a user or a password; use a header, or the signature", field=name)
-    if parts.fragment or any(ord(char) < 0x21 for char in value):
-        raise InvalidInput("may hold neither a fragment nor control characters", field=name)
+    if parts.fragment or "\\" in value or any(not 0x21 <= ord(char) <= 0x7E for char in value):
+        raise InvalidInput("may hold neither a fragment nor backslashes nor control characters", field=name)
+    if not _is_host(host, parts.netloc):
+        raise InvalidInput(f"{host} is no host name, and no address written in full", field=name)
     return value
+
+
+def _is_host(host: str, netloc: str) -> bool:
+    """Tell whether a host is a name or an address; 127.1 and 0x7f000001 are neither, though systems take them."""
+    try:
+        if netloc.startswith("["):
+            IPv6Address(host)
+            return re.fullmatch(r"\[[^]%]+\](:[0-9]+)?", netloc) is not None
+        if _NUMBER_LAST.fullmatch(host):
+            IPv4Address(host)
+    except ValueError:
+        return False
+    return _HOST.fullmatch(host) is not None
 
 
 def _secret(value: object, name: str) -> str | list[str]:
@@ -92,9 +148,16 @@ def _secret(value: object, name: str) -> str | list[str]:
     if not 1 <= len(secrets) <= MAX_SECRETS:
         raise InvalidInput(f"one secret, or up to {MAX_SECRETS} while they are rotated", field=name)
     for secret in secrets:
-        if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
+        if not isinstance(secret, str) or _length_of(secret) not in _SECRET_BYTES:
             raise InvalidInput("whsec_ and base64 of 24 to 64 bytes, as Standard Webhooks says", field=name)
     return value if isinstance(value, list) else str(value)
+
+
+def _length_of(secret: str) -> int:
+    try:
+        return len(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+    except (binascii.Error, ValueError):
+        return 0
 
 
 def _mode(value: object, name: str) -> str:

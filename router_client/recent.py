@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def delivered_id(event: Mapping[str, Any]) -> str:
+    """Return what a delivered event object is remembered by: its id, and the replay that brings it again, if any."""
+    replayed = event.get("metadata", {}).get("replayed")
+    return f"{event['id']} {replayed}" if replayed else str(event["id"])
 
 
 class RecentIds:

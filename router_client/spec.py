@@ -40,6 +40,7 @@ class SubscriptionSpec:
     ``ordering`` ``key`` keeps events of one (correlation_id, priority) in order, one in flight; ``strict`` those of one
     correlation_id whatever their priority; ``none`` does not. ``on_dead_letter`` ``halt`` holds back the events of a
     key behind one that was given up, until it is replayed or purged. Nothing is delivered while it is ``paused``.
+    Of its backlog, what was accepted before ``skip_before_us`` (microseconds since 1970) is passed over.
     A ``durable`` one keeps its backlog while nobody is connected; another lives as long as its connection, with a
     buffer of ``buffer`` events and the ``overflow`` policy.
     """
@@ -58,6 +59,7 @@ class SubscriptionSpec:
     destination: Mapping[str, Any] = field(default_factory=lambda: {"kind": "consumer"})
     paused: bool = False
     paused_reason: str = ""
+    skip_before_us: int = 0
 
     def to_object(self) -> dict[str, Any]:
         """Return the JSON object of the wire, with every default spelled out."""
@@ -191,4 +193,5 @@ _CHECKS: dict[str, Any] = {
     "destination": check_destination,
     "paused": _boolean,
     "paused_reason": _text,
+    "skip_before_us": _integer(0, 2**62),
 }

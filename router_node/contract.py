@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from router_client.errors import EventRouterError
@@ -139,6 +140,21 @@ class SubscriptionDesk(Protocol):
         """Create or replace a durable subscription; returns (created, the full spec)."""
         ...
 
+    async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:
+        """Begin no more deliveries on any node; returns the full spec. Raises NotFound and Unavailable."""
+        ...
+
+    async def resume_subscription(self, name: str) -> dict[str, Any]:
+        """Deliver again; returns the full spec. Raises NotFound and Unavailable."""
+        ...
+
+    async def seek_subscription(self, name: str, to: datetime) -> dict[str, Any]:
+        """Pass over the backlog, and replay what was accepted since ``to``; returns {"skip_before", "replay"}.
+
+        Raises NotFound, Unavailable, and InvalidInput for a time to come.
+        """
+        ...
+
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """Delete. Raises NotFound, and Conflict while it has a backlog that is not to be discarded."""
         ...
@@ -250,10 +266,37 @@ class ClusterDesk(Protocol):
         ...
 
 
+class ReplayDesk(Protocol):
+    """Replays, to operators. All raise Unavailable when the store is away."""
+
+    async def start(self, body: object) -> dict[str, Any]:
+        """Start a replay, as the body of POST /v1/replays says. Raises InvalidInput, NotFound and Conflict."""
+        ...
+
+    async def list(self) -> list[dict[str, Any]]:
+        """Return the latest replays, newest first."""
+        ...
+
+    async def one(self, replay_id: str) -> dict[str, Any]:
+        """Return one: {"id", "subscription", "query", "rate", "state", "delivered", "skipped", "error", "created_at",
+        "updated_at"}. Raises NotFound.
+        """
+        ...
+
+    async def cancel(self, replay_id: str) -> dict[str, Any]:
+        """Stop one that runs. Raises NotFound and Conflict."""
+        ...
+
+
 class Management(SubscriptionDesk, EventDesk, DeliveryDesk, LetterDesk, HealthDesk, Protocol):
     """All that operators ask of a node."""
 
     @property
     def cluster(self) -> ClusterDesk:
         """The desk for nodes and partitions."""
+        ...
+
+    @property
+    def replays(self) -> ReplayDesk:
+        """The desk for replays."""
         ...

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import structlog
@@ -40,8 +41,10 @@ from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, N
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
 from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
-from router_node.operations import Operations
+from router_node.operations import KEPT, Operations
 from router_node.pipeline import Pipeline
+from router_node.replay_desk import ReplayDesk
+from router_node.replaying import Replaying
 from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
 from router_node.telemetry.metrics import Metrics
@@ -71,6 +74,7 @@ class Node:
         metrics: Metrics,
         retention: Retention,
         destinations: Destinations,
+        replaying: Replaying,
         cluster: Cluster | None = None,
     ) -> None:
         self.settings = settings
@@ -78,6 +82,8 @@ class Node:
         self.management = operations
         self.metrics = metrics
         self.destinations = destinations
+        self.replaying = replaying
+        self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
 
@@ -100,19 +106,26 @@ class Node:
 
     async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
         """See Engine."""
+        _check_destination(spec)
         registry = self.pipeline.registry
+        if spec.name in registry:
+            _check_destination(registry.get(spec.name).spec)  # a consumer's spec is not to take a webhook's place
         if not spec.durable and self.cluster is not None:
             return await self.cluster.open(spec, consumer, credit)
+        if spec.durable and spec.name in registry:
+            spec = replace(spec, **{each: getattr(registry.get(spec.name).spec, each) for each in KEPT})
         if not spec.durable and spec.name in registry and not registry.get(spec.name).spec.durable:
             raise Conflict(f"an ephemeral subscription named {spec.name} is open already", field="name")
         await self.management.put(spec)
         return self.attach(spec.name, consumer, credit)
 
     def attach(self, name: str, consumer: Consumer, credit: int) -> Attachment:
-        """See Engine."""
+        """See Engine. Raises Conflict when the subscription's events go to a webhook."""
+        dispatch = self.pipeline.registry.get(name)
+        _check_destination(dispatch.spec)
         if self.cluster is not None:
             return self.cluster.attachments.attach(name, consumer, credit)
-        return self.pipeline.registry.get(name).attach(consumer, credit)
+        return dispatch.attach(consumer, credit)
 
     async def settle(self, name: str, settlement: Settlement) -> list[str]:
         """See Engine."""
@@ -130,6 +143,11 @@ class Node:
             raise Unavailable(
                 f"this node has had no answer from Redis for {self.cluster.presence.silent_s:.1f} s; publish to another"
             )
+
+
+def _check_destination(spec: SubscriptionSpec) -> None:
+    if spec.destination["kind"] != "consumer":
+        raise Conflict(f"the events of {spec.name} go to a {spec.destination['kind']}; consume another", field="name")
 
 
 @asynccontextmanager
@@ -153,7 +171,9 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], No
         host, port = settings.address
         async with asyncio.TaskGroup() as tasks:
             leaving = tasks.create_task(_leave_when(stop, node), name="leave")
-            await serve(node, node.management, settings, node.metrics.text, stop, ready, host=host, port=port)
+            await serve(
+                node, node.management, settings, node.metrics.text, node.conduct, stop, ready, host=host, port=port
+            )
             if not stop.is_set():
                 leaving.cancel()
 
@@ -176,11 +196,13 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(node.pipeline.run(stopped), name="pipeline")
                     retaining = tasks.create_task(node.retention.run(), name="retention")
+                    replaying = tasks.create_task(node.replaying.run(), name="replays")
                     try:
                         async with node.destinations.serving():
                             yield node
                     finally:
                         retaining.cancel()
+                        replaying.cancel()
                         for dispatch in node.pipeline.registry:
                             dispatch.dismiss(ClosedError("the node is stopping"))
                         stopped.set()
@@ -322,13 +344,18 @@ def _assemble(
     )
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
     operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
-    # One node does it: in a cluster the owner of the first partition, as that is somebody who is alive.
-    retention = Retention(
-        database.delivery_log, settings.delivery_log_days, clock, lambda: (0, 0) in pipeline.reader.owned()
-    )
-    destinations = Destinations(pipeline.registry, clock, Addresses(settings.webhook_networks), operations.pause)
+
+    def mine() -> bool:
+        # What one node does for all, the owner of the first partition does: that is somebody who is alive.
+        return (0, 0) in pipeline.reader.owned()
+
+    retention = Retention(database.delivery_log, settings.delivery_log_days, clock, mine)
+    replaying = Replaying(database.replays, database.events, pipeline.registry, operations, place, clock, mine)
+    operations.replays = ReplayDesk(database.replays, pipeline.registry, replaying, ingest.now_us)
+    addresses = Addresses(settings.webhook_networks)
+    destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription)
     metrics = Metrics(pipeline, retention, destinations.counts)
-    return Node(settings, pipeline, operations, metrics, retention, destinations)
+    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying)
 
 
 async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 from operator import itemgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import structlog
 
-from router_client.destination import keep_secret
+from router_client.destination import keep_hidden
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Overloaded, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
@@ -20,7 +22,11 @@ from router_node.contract import ClusterDesk
 from router_node.delivery.window import Window
 from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import NOWHERE, IngestLog, LaneLog, LaneStep, LostPartition, Spill
+from router_node.others import Alone, Others
 from router_node.pipeline import Pipeline
+from router_node.replay_desk import MAX_RATE as SEEK_RATE
+from router_node.replay_desk import ReplayDesk, moment_text
+from router_node.replaying import Again
 from stores.errors import StoreError
 from stores.ports import (
     AttemptPage,
@@ -38,57 +44,12 @@ from stores.ports import (
 
 CHECK_S = 2.0
 DISCARD_S = 5.0
+KEPT = ("paused", "paused_reason", "skip_before_us")
+"""What a PUT that does not say otherwise leaves as it is."""
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
-
-
-class Others(Protocol):
-    """The other nodes of the cluster, as operations need them."""
-
-    async def changed(self) -> None:
-        """The stored subscriptions changed: return when every live node has taken that up. Raises Unavailable."""
-        ...
-
-    async def subscriptions(self) -> list[dict[str, Any]]:
-        """Return what other nodes tell of their subscriptions. Raises Unavailable."""
-        ...
-
-    async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
-        """Have letters of other nodes' partitions delivered again: the ids left for this node, how many were done."""
-        ...
-
-    async def purge(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
-        """Have letters purged that halt keys of other nodes' partitions; returns what replay does."""
-        ...
-
-    def fault(self) -> str | None:
-        """Say why this node is not to be sent work, None when it is."""
-        ...
-
-
-class Alone:
-    """No other nodes: an embedded one."""
-
-    async def changed(self) -> None:
-        """See Others."""
-
-    async def subscriptions(self) -> list[dict[str, Any]]:
-        """See Others."""
-        return []
-
-    async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
-        """See Others."""
-        return list(letter_ids), 0
-
-    async def purge(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
-        """See Others."""
-        return list(letter_ids), 0
-
-    def fault(self) -> str | None:
-        """See Others."""
-        return None
 
 
 class Operations:
@@ -110,6 +71,7 @@ class Operations:
         self._database = database
         self._letters = dead_letters
         self.cluster = cluster
+        self.replays: ReplayDesk
         self._being_put: Counter[str] = Counter()
         self.others: Others = Alone()
 
@@ -161,14 +123,67 @@ class Operations:
         """See Management."""
         registry = self._pipeline.registry
         before = registry.get(name).spec if name in registry else None
-        spec = SubscriptionSpec.from_object(name, keep_secret(body, before.destination) if before else body)
+        spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
+        if before is not None and isinstance(body, dict):
+            kept = {each: getattr(before, each) for each in KEPT if each not in body}
+            spec = replace(spec, **kept)
         if not spec.durable:
             raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
         return await self.put(spec), spec.public_object()
 
-    async def pause(self, name: str, reason: str) -> None:
-        """Pause a subscription on every node. Raises NotFound and Unavailable."""
-        await self.put(replace(self._pipeline.registry.get(name).spec, paused=True, paused_reason=reason[:500]))
+    async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:
+        """See Management."""
+        return await self._change(name, paused=True, paused_reason=reason[:500])
+
+    async def resume_subscription(self, name: str) -> dict[str, Any]:
+        """See Management."""
+        return await self._change(name, paused=False, paused_reason="")
+
+    async def seek_subscription(self, name: str, to: datetime) -> dict[str, Any]:
+        """See Management. What was accepted by now is passed over or replayed, and nothing is both or neither."""
+        now_us = await self._ingest.now_us()
+        if to.timestamp() * 1e6 > now_us:
+            raise InvalidInput("is a time to come", field="to")
+        spec = await self._change(name, skip_before_us=now_us)
+        until = moment_text(now_us)
+        replay = await self.replays.begin(name, {"from": to.isoformat(), "to": until}, SEEK_RATE)
+        return {"skip_before": until, "skip_before_us": spec["skip_before_us"], "replay": replay["id"]}
+
+    async def _change(self, name: str, **members: Any) -> dict[str, Any]:
+        dispatch = self._pipeline.registry.get(name)
+        if not dispatch.spec.durable:
+            raise Conflict(f"{name} is ephemeral: it lasts as long as its connection", field="name")
+        spec = replace(dispatch.spec, **members)
+        await self.put(spec)
+        return spec.public_object()
+
+    async def hand_over(self, subscription: str, events: Sequence[Again]) -> None:
+        """See replaying.Hands."""
+        await self.queue_here(subscription, await self.others.queue(subscription, events))
+
+    async def queue_here(self, subscription: str, events: Sequence[Again]) -> None:
+        """Queue events of this node's own partitions behind what the subscription's lanes hold.
+
+        Raises NotFound, Unavailable when a partition is not owned here, and Overloaded.
+        """
+        window = self._pipeline.registry.get(subscription).window
+        by_lane: dict[tuple[int, int], list[Spill]] = defaultdict(list)
+        for event in events:
+            by_lane[event.partition, event.priority].append(Spill(NOWHERE, event.accepted_at_us, event.body))
+        with ExitStack() as visits:
+            lanes = {place: visits.enter_context(window.visit(*place)) for place in by_lane}
+            answers = await self._lanes.step(
+                [LaneStep(lanes[place], spill=spills) for place, spills in by_lane.items()]
+            )
+        for (partition, _), answer in zip(by_lane, answers, strict=True):
+            if isinstance(answer, LostPartition):
+                raise Unavailable(f"partition {partition} is not owned by this node now; try again")
+            if isinstance(answer, Overloaded):
+                raise answer
+
+    async def backlog(self, subscription: str) -> int:
+        """See replaying.Hands."""
+        return sum(each["backlog"] for each in await self.subscriptions() if each["name"] == subscription)
 
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """See Management."""
@@ -304,15 +319,8 @@ class Operations:
         }
 
     async def _requeue(self, letter: DeadLetter) -> None:
-        dispatch = self._pipeline.registry.get(letter.subscription)
-        priority = _priority_of(letter)
-        with dispatch.window.visit(letter.partition, priority) as lane:
-            step = LaneStep(lane, spill=[Spill(NOWHERE, letter.accepted_at_us, letter.body)])
-            (answer,) = await self._lanes.step([step])
-        if isinstance(answer, LostPartition):
-            raise Unavailable(f"partition {letter.partition} is not owned by this node now; try again")
-        if isinstance(answer, Overloaded):
-            raise answer
+        again = Again(letter.partition, _priority_of(letter), letter.accepted_at_us, letter.body)
+        await self.queue_here(letter.subscription, [again])
 
     async def _written(self) -> None:
         try:

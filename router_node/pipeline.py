@@ -49,7 +49,7 @@ FULL_S = 0.25
 DRAIN_S = 5.0
 RECORD_S = 2.0
 LET_GO_S = 0.15
-COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped", "expired")
+COUNTED = ("delivered", "acked", "retried", "dead_lettered", "dropped", "expired", "skipped")
 
 log = structlog.get_logger(__name__)
 

@@ -12,6 +12,8 @@ from stores.attempts import AttemptPage as AttemptPage
 from stores.attempts import AttemptQuery as AttemptQuery
 from stores.attempts import DeliveryLog as DeliveryLog
 from stores.attempts import LoggedAttempt as LoggedAttempt
+from stores.replays import Replay as Replay
+from stores.replays import Replays as Replays
 
 
 class StoredEvent(NamedTuple):
@@ -259,6 +261,7 @@ class Database(Protocol):
     outbox: Outbox
     subscriptions: SubscriptionStore
     delivery_log: DeliveryLog
+    replays: Replays
 
     async def migrate(self) -> list[str]:
         """Bring the schema up to date and return the names of the migrations applied now.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -12,6 +13,7 @@ from partitioning.keys import Keys
 from partitioning.leases import Leases
 from partitioning.membership import Membership, Roster
 from partitioning.redis_commands import Commands
+from router_client.errors import Unavailable
 from router_node.clock import SystemClock
 from router_node.cluster.cluster import Cluster
 from router_node.cluster.desk import ClusterDesk
@@ -23,9 +25,12 @@ from router_node.cluster.subscription_sync import SubscriptionSync
 from router_node.config import Settings
 from router_node.operations import Operations
 from router_node.pipeline import Pipeline
+from router_node.replaying import Again
 from router_node.telemetry.rate import Rate
 
 GRACE_S = 1.0
+QUEUED_WITHIN_S = 5.0
+NOBODY = ""
 LOAD_OVER_S = 0.2
 
 
@@ -93,6 +98,7 @@ class OtherNodes:
         cluster.questions["subscriptions"] = self._tell_subscriptions
         cluster.questions["replay"] = operations.replay_here
         cluster.questions["purge"] = operations.purge_here
+        cluster.questions["queue"] = self._queue_here
 
     async def changed(self) -> None:
         """See Others."""
@@ -125,6 +131,25 @@ class OtherNodes:
         for owner, ids in theirs.items():
             done += int(await self._cluster.link.ask(owner, what, ids))
         return here, done
+
+    async def queue(self, subscription: str, events: Sequence[Again]) -> list[Again]:
+        """See Others."""
+        owners = await self._cluster.owners({event.partition for event in events})
+        parts: dict[str, list[Again]] = defaultdict(list)
+        for event in events:
+            parts[owners.get(event.partition, NOBODY)].append(event)
+        if NOBODY in parts:
+            raise Unavailable(f"partition {parts[NOBODY][0].partition} is not owned by any node now; try again")
+        for owner, part in parts.items():
+            if owner != self._cluster.node_id:
+                listed = [[*event[:3], event.body.decode()] for event in part]
+                await self._cluster.link.ask(owner, "queue", [subscription, listed], QUEUED_WITHIN_S)
+        return parts[self._cluster.node_id]
+
+    async def _queue_here(self, body: Any) -> None:
+        subscription, listed = body
+        events = [Again(partition, priority, at, text.encode()) for partition, priority, at, text in listed]
+        await self._operations.queue_here(subscription, events)
 
     def fault(self) -> str | None:
         """See Others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import shake_128
 from typing import Protocol
 
@@ -26,6 +26,10 @@ class HeldBy(Protocol):
 
     def settle(self, settlement: Settlement, holder: Holder | None = None) -> list[str]:
         """Settle deliveries held by ``holder``."""
+        ...
+
+    def undo(self, delivery_ids: Iterable[str]) -> None:
+        """Deliveries reached nobody."""
         ...
 
     def detach(self, holder: Holder, *, requeue: bool) -> None:
@@ -83,6 +87,10 @@ class Holder:
     def settle(self, settlement: Settlement) -> list[str]:
         """See Attachment."""
         return self._dispatch.settle(settlement, self)
+
+    def undo(self, delivery_id: str) -> None:
+        """Give a delivery back that says nothing of its event: it is tried again, and was no attempt."""
+        self._dispatch.undo([delivery_id])
 
     def detach(self, *, requeue: bool = True) -> None:
         """See Attachment."""

@@ -16,8 +16,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 Network = IPv4Network | IPv6Network
 _NAT64 = ip_network("64:ff9b::/96")
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/48")
-_FOR_PROTOCOLS = (ip_network("192.0.0.0/24"), ip_network("192.88.99.0/24"))
-"""Not private by every version of ipaddress, and nobody's web server (RFC 6890, RFC 7526)."""
+_NOBODYS = tuple(
+    map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "5f00::/16", "fec0::/10", "168.63.129.16/32"))
+)
+"""Not private by every version of ipaddress, and nobody's web server (RFC 6890, 7526, 9637, 9602, 3879); the last is
+where Azure tells its machines about themselves."""
 
 
 class AddressRefused(OSError):
@@ -81,8 +84,10 @@ class GuardedResolver(AbstractResolver):
 
 
 def _is_public(ip: IPv4Address | IPv6Address) -> bool:
-    if any(ip in network for network in _FOR_PROTOCOLS):
+    if any(ip in network for network in _NOBODYS):
         return False
+    if ip in _NAT64:
+        return True  # judged by the address inside
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_loopback)
 
 

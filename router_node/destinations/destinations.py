@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from router_client.errors import EventRouterError
+from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.destinations.addresses import Addresses
 from router_node.destinations.webhook import Counts, Webhook
@@ -29,7 +30,7 @@ class Destinations:
     """Follows the registry while :meth:`serving`. ``pause`` pauses a subscription on all nodes, with a reason."""
 
     def __init__(
-        self, registry: Registry, clock: Clock, addresses: Addresses, pause: Callable[[str, str], Awaitable[None]]
+        self, registry: Registry, clock: Clock, addresses: Addresses, pause: Callable[[str, str], Awaitable[object]]
     ) -> None:
         self._registry = registry
         self._clock = clock
@@ -39,7 +40,6 @@ class Destinations:
         self._tasks: asyncio.TaskGroup | None = None
         self._caller: Caller | None = None
         self._calls: set[asyncio.Task[None]] = set()
-        self._pausing: set[str] = set()
         self.counts = Counts()
 
     @asynccontextmanager
@@ -95,16 +95,17 @@ class Destinations:
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
-    def _gone(self, name: str, reason: str) -> None:
-        if name not in self._pausing:
-            self._pausing.add(name)
-            self._spawn(self._pause_for_good(name, reason))
-
-    async def _pause_for_good(self, name: str, reason: str) -> None:
-        log.warning("a webhook wants no more events; its subscription is paused", subscription=name, reason=reason)
+    async def _gone(self, spec: SubscriptionSpec, reason: str) -> bool:
+        """Pause the subscription of an endpoint that wants no more; False when it has another by now, or cannot be."""
+        there = self._registry.get(spec.name).spec if spec.name in self._registry else None
+        if there is None or there.destination != spec.destination:
+            return False
+        if there.paused:
+            return True
+        log.warning("a webhook wants no more events; its subscription is paused", subscription=spec.name, reason=reason)
         try:
-            await self._pause(name, reason)
+            await self._pause(spec.name, reason)
         except EventRouterError as error:
-            log.error("the subscription could not be paused; trying again", subscription=name, error=str(error))
-        finally:
-            self._pausing.discard(name)
+            log.error("the subscription could not be paused; trying again", subscription=spec.name, error=str(error))
+            return False
+        return True

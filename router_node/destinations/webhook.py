@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -16,13 +16,16 @@ from router_node.contract import Delivery, Nack, Remark, Settlement
 from router_node.delivery.retry import backoff_s
 from router_node.destinations.breaker import Breaker, State
 from router_node.destinations.token_bucket import TokenBucket
+from router_node.destinations.voice import Voice
 from router_node.destinations.webhook_call import Answer, Caller, message_of
 
-RETRIED = frozenset({408, 425, 429})
 GONE = 410
+RETRIED = frozenset({408, GONE, 425, 429})
 SERVER_FAULTS = 500
-UNSENDABLE = 0
-"""In place of a status: the event cannot be put into a message at all."""
+UNSENDABLE = "unsendable"
+"""A kind of answer: the event cannot be put into a message at all."""
+
+FAILURES = ("timed_out", "refused", "unreachable", "broken")
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +41,10 @@ class Hold(Protocol):
         """Settle deliveries."""
         ...
 
+    def undo(self, delivery_id: str) -> None:
+        """Give a delivery back without an attempt."""
+        ...
+
     def detach(self, *, requeue: bool = True) -> None:
         """Take no more."""
         ...
@@ -47,15 +54,15 @@ class Counts:
     """What all webhooks of a node have done, for the metrics."""
 
     def __init__(self) -> None:
-        self.calls = self.delivered = self.failed = self.timed_out = self.rejected = self.refused = 0
-        self.in_flight = self.open_breakers = 0
+        self.calls = self.delivered = self.failed = self.rejected = self.in_flight = self.open_breakers = 0
+        self.failures = dict.fromkeys(FAILURES, 0)
 
 
 class Webhook:
     """Calls one endpoint from this node, as often and as much at a time as its part of the cluster's bounds allows.
 
     Its credit is what it may begin now. ``share`` tells among how many nodes the bounds are divided, ``spawn`` runs a
-    call, and ``gone`` is called when the endpoint says that it wants no more (410).
+    call, and ``gone`` pauses the subscription when the endpoint says that it wants no more (410), if it can.
     """
 
     def __init__(
@@ -66,7 +73,7 @@ class Webhook:
         counts: Counts,
         share: Callable[[], int],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
-        gone: Callable[[str, str], None],
+        gone: Callable[[SubscriptionSpec, str], Awaitable[bool]],
     ) -> None:
         self._spec = spec
         self._caller = caller
@@ -80,6 +87,7 @@ class Webhook:
         self._sharers = 0
         self._bucket = TokenBucket(None, clock.monotonic())
         self._waking: asyncio.TimerHandle | None = None
+        self._voice = Voice()
         self._hold: Hold | None = None
 
     def begin(self, hold: Hold) -> None:
@@ -88,7 +96,9 @@ class Webhook:
         self.refresh()
 
     def change(self, spec: SubscriptionSpec) -> None:
-        """Take on another spec of the same destination's kind."""
+        """Take on another spec of the same destination's kind; an endpoint that was mended is tried at once."""
+        if (spec.destination, spec.paused) != (self._spec.destination, self._spec.paused):
+            self._close_breaker()
         self._spec, self._sharers = spec, 0
         self.refresh()
 
@@ -109,9 +119,7 @@ class Webhook:
         hold, self._hold = self._hold, None
         if self._waking is not None:
             self._waking.cancel()
-        if self._breaker.reopens_at() is not None:
-            self._counts.open_breakers -= 1
-            self._breaker = Breaker()
+        self._close_breaker()
         if hold is not None:
             hold.set_credit(0)
             hold.detach(requeue=False)
@@ -148,12 +156,12 @@ class Webhook:
 
     async def _deliver(self, delivery: Delivery) -> None:
         spec, hold = self._spec, self._hold
+        probing = self._breaker.state(self._clock.monotonic()) is State.HALF_OPEN
         try:
             answer = await self._call(spec, delivery)
             self._counts.calls += 1
-            settlement = self._settlement(spec, delivery, answer)
             if hold is not None:
-                hold.settle(settlement)
+                await self._settle(spec, hold, delivery, answer, probing=probing)
         finally:
             self._in_flight -= 1
             self._counts.in_flight -= 1
@@ -163,34 +171,51 @@ class Webhook:
         destination = spec.destination
         try:
             headers, body = message_of(delivery.body, spec.name, destination, self._clock.log_us() / 1e6)
+            return await self._caller.post(destination["url"], headers, body, destination["timeout_s"])
         except EventRouterError as error:
             return Answer(UNSENDABLE, error=f"the event cannot be sent as a CloudEvent: {error}")
-        return await self._caller.post(destination["url"], headers, body, destination["timeout_s"])
+        except Exception as error:  # what one delivery brings to light is not to end the node
+            log.exception("a fault of the router in a webhook's call", subscription=spec.name)
+            return Answer("broken", error=f"a fault of the router: {type(error).__name__}: {error}")
 
-    def _settlement(self, spec: SubscriptionSpec, delivery: Delivery, answer: Answer) -> Settlement:
-        """Decide what an answer means, for the delivery and for the endpoint's health."""
+    async def _settle(
+        self, spec: SubscriptionSpec, hold: Hold, delivery: Delivery, answer: Answer, *, probing: bool
+    ) -> None:
+        """Do what an answer means, for the delivery and for the endpoint's health."""
         remarks = {delivery.delivery_id: Remark(answer.status, answer.response)}
-        status = answer.status
-        if status is not None and 200 <= status < 300:
+        if answer.kind == "2xx":
             self._counts.delivered += 1
             self._healthy(spec)
-            return Settlement(ack=[delivery.delivery_id], remarks=remarks)
-        error = answer.error or f"the endpoint answered {status}"
-        if status == GONE:
-            self._gone(spec.name, f"{place_of(spec)} answered 410 Gone")
-        elif status is not None and not self._is_retried(spec, status):
+            hold.settle(Settlement(ack=[delivery.delivery_id], remarks=remarks))
+            return
+        error = answer.error or f"the endpoint answered {answer.status}"
+        self._say(spec, answer.kind, error)
+        gone = answer.status == GONE and await self._gone(spec, f"{place_of(spec)} answered 410 Gone")
+        if not self._is_retried(spec, answer):
             self._counts.rejected += 1
-            if status != UNSENDABLE:
+            if answer.kind != UNSENDABLE:
                 self._healthy(spec)
-            return Settlement(reject=[Nack(delivery.delivery_id, None, error)], remarks=remarks)
-        else:
-            self._unhealthy(spec, answer, error)
+            hold.settle(Settlement(reject=[Nack(delivery.delivery_id, None, error)], remarks=remarks))
+            return
         self._counts.failed += 1
+        if not gone:
+            self._unhealthy(spec, answer, error)
+        if (gone and delivery.attempt >= spec.retry.max_attempts) or (probing and answer.reached_nobody):
+            hold.undo(delivery.delivery_id)  # this says nothing of the event, and is not to be what it dies of
+            return
         delay_s = max(backoff_s(spec.retry, delivery.attempt, self._clock.random), answer.retry_after_s)
-        return Settlement(nack=[Nack(delivery.delivery_id, delay_s, error)], remarks=remarks)
+        hold.settle(Settlement(nack=[Nack(delivery.delivery_id, delay_s, error)], remarks=remarks))
 
-    def _is_retried(self, spec: SubscriptionSpec, status: int) -> bool:
+    def _is_retried(self, spec: SubscriptionSpec, answer: Answer) -> bool:
+        status = answer.status
+        if status is None:
+            return answer.kind != UNSENDABLE
         return status >= SERVER_FAULTS or status in RETRIED or status in spec.destination["retry_on"]
+
+    def _close_breaker(self) -> None:
+        if self._breaker.reopens_at() is not None:
+            self._counts.open_breakers -= 1
+        self._breaker = Breaker()
 
     def _healthy(self, spec: SubscriptionSpec) -> None:
         if self._breaker.succeeded():
@@ -198,8 +223,8 @@ class Webhook:
             log.info("a webhook works again", subscription=spec.name, url=place_of(spec))
 
     def _unhealthy(self, spec: SubscriptionSpec, answer: Answer, error: str) -> None:
-        self._counts.timed_out += answer.timed_out
-        self._counts.refused += answer.refused
+        if answer.kind in FAILURES:
+            self._counts.failures[answer.kind] += 1
         now = self._clock.monotonic()
         before = self._breaker.reopens_at()
         if self._breaker.failed(now):
@@ -210,6 +235,17 @@ class Webhook:
                 url=place_of(spec),
                 pause_s=round((self._breaker.reopens_at() or now) - now, 1),
                 error=error,
+            )
+
+    def _say(self, spec: SubscriptionSpec, kind: str, error: str) -> None:
+        held_back = self._voice.may_say(kind, self._clock.monotonic())
+        if held_back is not None:
+            log.warning(
+                "a webhook did not take an event",
+                subscription=spec.name,
+                url=place_of(spec),
+                error=error,
+                like_it_before=held_back,
             )
 
 

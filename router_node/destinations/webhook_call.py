@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,13 +20,16 @@ import orjson
 from router_client.cloudevents import to_binary, to_structured
 from router_client.errors import EventRouterError, InvalidInput
 from router_client.event import Event, from_object
+from router_client.trace_context import extract, outgoing
 from router_node.destinations.addresses import Addresses, AddressRefused, GuardedResolver, Resolving
+from router_node.destinations.names import SystemNames
 from router_node.security.signatures import sign
 
 RESPONSE_BYTES = 4096
 RESPONSE_S = 2.0
 CONNECT_S = 5.0
 CONNECTIONS = 1000
+IDLE_S = 1.0
 LONGEST_RETRY_AFTER_S = 3600.0
 USER_AGENT = "event-router"
 STRUCTURED = "application/cloudevents+json; charset=utf-8"
@@ -36,15 +39,22 @@ STRUCTURED = "application/cloudevents+json; charset=utf-8"
 class Answer:
     """What came of a call: a status with the start of the answer, or ``error`` when there was none.
 
-    ``retry_after_s`` is what the answer asked for, at most an hour. ``refused``: the address may not be called.
+    ``kind`` is the class of the status, such as ``4xx``, or ``timed_out``, ``refused`` (the address may not be called),
+    ``unreachable`` (no connection, or none that can be trusted), ``broken`` (no HTTP). ``retry_after_s`` is what the
+    answer asked for, at most an hour.
     """
+
+    kind: str
 
     status: int | None = None
     response: str = ""
     error: str = ""
     retry_after_s: float = 0.0
-    timed_out: bool = False
-    refused: bool = False
+
+    @property
+    def reached_nobody(self) -> bool:
+        """The request was not even sent."""
+        return self.kind in ("refused", "unreachable")
 
 
 class Caller:
@@ -56,26 +66,27 @@ class Caller:
         self._addresses = addresses
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Answer:
-        """Send a body and return what came of it; raises nothing that the other side could cause."""
+        """Send a body and return what came of it; raises nothing that the other side could cause.
+
+        A status that came within ``timeout_s`` counts, however the rest of the answer comes.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        session = self._secure if url.startswith("https:") else self._plain
         try:
             self._check_literal(url)
-            async with asyncio.timeout(timeout_s):
-                session = self._secure if url.startswith("https:") else self._plain
-                async with session.post(
+            async with asyncio.timeout_at(deadline):
+                response = await session.post(
                     url, data=body, headers=headers, allow_redirects=False, skip_auto_headers=("Content-Type",)
-                ) as response:
-                    text = await _start_of(response)
-                    retry_after_s = retry_after(response.headers.get("Retry-After", ""), time.time())
-                    return Answer(response.status, text, retry_after_s=retry_after_s)
-        except TimeoutError:
-            return Answer(error=f"no answer within {timeout_s:g} s", timed_out=True)
-        except AddressRefused as error:
-            return Answer(error=str(error), refused=True)
-        except aiohttp.ClientConnectorError as error:
-            cause = error.os_error
-            return Answer(error=f"cannot connect: {cause or error}", refused=isinstance(cause, AddressRefused))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(error=f"the call failed: {type(error).__name__}: {error}"[:500])
+                )
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # OSError: a TimeoutError too
+            return _failure(error, timeout_s)
+        try:
+            text = await _start_of(response, min(deadline, loop.time() + RESPONSE_S))
+        finally:
+            response.close()  # a connection whose answer was read to its end is kept all the same
+        wait_s = retry_after(response.headers.get("Retry-After", ""), time.time())
+        return Answer(f"{response.status // 100}xx", response.status, text, retry_after_s=wait_s)
 
     def _check_literal(self, url: str) -> None:
         """Names are checked where they are resolved; an address in the URL itself is never resolved."""
@@ -90,9 +101,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def calling(
-    addresses: Addresses, resolver: Callable[[], Resolving] = aiohttp.ThreadedResolver
-) -> AsyncIterator[Caller]:
+async def calling(addresses: Addresses, resolver: Callable[[], Resolving] = SystemNames) -> AsyncIterator[Caller]:
     """Make a caller for the length of a block. Plain http:// reaches only addresses that the operator allowed."""
     async with (
         _session(resolver(), addresses.may_be_called) as secure,
@@ -103,7 +112,11 @@ async def calling(
 
 def _session(resolver: Resolving, rule: Callable[[str], bool]) -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(
-        resolver=GuardedResolver(resolver, rule), use_dns_cache=False, limit=CONNECTIONS, happy_eyeballs_delay=None
+        resolver=GuardedResolver(resolver, rule),
+        use_dns_cache=False,
+        limit=CONNECTIONS,
+        keepalive_timeout=IDLE_S,  # shorter than servers': a POST to a connection that is just being closed fails
+        happy_eyeballs_delay=None,
     )
     # Nothing of one endpoint's answers is kept for another, unpacked (4 KiB may hold gigabytes), or taken from the
     # environment: a proxy would connect where this node may not.
@@ -113,22 +126,34 @@ def _session(resolver: Resolving, rule: Callable[[str], bool]) -> aiohttp.Client
         auto_decompress=False,
         trust_env=False,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-        headers={"User-Agent": USER_AGENT},
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
     )
 
 
-async def _start_of(response: aiohttp.ClientResponse) -> str:
-    """Read what is kept of the answer; the connection is dropped unless that was all of it."""
+async def _start_of(response: aiohttp.ClientResponse, until: float) -> str:
+    """Read what is kept of the answer."""
     kept = bytearray()
-    try:
-        async with asyncio.timeout(RESPONSE_S):
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):  # the status is known, and that is what counts
+        async with asyncio.timeout_at(until):
             while len(kept) < RESPONSE_BYTES and (chunk := await response.content.read(RESPONSE_BYTES - len(kept))):
                 kept += chunk
-    except (TimeoutError, aiohttp.ClientError):
-        response.close()  # the status is known, and that is what counts
-    if not response.content.at_eof():
-        response.close()
-    return kept.decode("utf-8", "replace").replace("\0", "�")
+    text = kept.decode("utf-8", "replace").replace("\0", "\ufffd")
+    return text.encode()[:RESPONSE_BYTES].decode("utf-8", "ignore")
+
+
+def _failure(error: Exception, timeout_s: float) -> Answer:
+    match error:
+        case AddressRefused() | aiohttp.ClientConnectorError(os_error=AddressRefused()):
+            return Answer("refused", error=str(getattr(error, "os_error", error)))
+        case aiohttp.ConnectionTimeoutError():
+            return Answer("unreachable", error=f"no connection within {CONNECT_S:g} s")
+        case TimeoutError():
+            return Answer("timed_out", error=f"no answer within {timeout_s:g} s")
+        case aiohttp.ClientConnectorCertificateError():
+            return Answer("unreachable", error=f"cannot connect: {error.certificate_error}")
+        case aiohttp.ClientConnectorError():
+            return Answer("unreachable", error=f"cannot connect: {error.os_error or error}")
+    return Answer("broken", error=f"the call failed: {type(error).__name__}: {error}"[:500])
 
 
 def message_of(
@@ -141,8 +166,8 @@ def message_of(
     """
     event = from_object(orjson.loads(body))
     headers = {name.lower(): value for name, value in destination["headers"].items()}
-    if (traceparent := event.metadata.get("traceparent")) and isinstance(traceparent, str):
-        headers["traceparent"] = traceparent
+    trace = extract((name, value) for name, value in event.metadata.items() if isinstance(value, str))
+    headers.update(outgoing(trace) if trace is not None else ())
     message_id = "msg_" + hashlib.blake2b(f"{subscription}\0{event.id}".encode(), digest_size=16).hexdigest()
     if destination["mode"] == "binary":
         try:

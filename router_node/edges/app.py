@@ -15,14 +15,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from router_client.errors import NotFound
 from router_node.contract import Engine, Management
 from router_node.edges.bodies import Bodies
+from router_node.edges.conduct import Conduct
 from router_node.edges.connections import Connections
 from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_events import EventRoutes
 from router_node.edges.http_operations import OperationRoutes
+from router_node.edges.http_replays import ReplayRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
 from router_node.edges.limits import Limits
 from router_node.edges.problems import Guard, problem_response, routing_problem
+from router_node.edges.sse import StreamRoutes
 from router_node.edges.websocket import WebSocketEndpoint
 from router_node.edges.websocket_session import Identity
 
@@ -58,18 +61,24 @@ def create_app(
     limits: Limits | None = None,
     metrics_text: Callable[[], bytes],
     identity: Identity = Identity("", ""),  # noqa: B008 - an immutable tuple
+    conduct: Conduct | None = None,
 ) -> App:
     """Put together the application that serves ``engine`` and ``management``."""
     limits = limits or Limits()
     bodies = Bodies(limits)
-    connections = Connections(limits.max_connections)
+    connections = Connections(limits.max_connections, conduct or Conduct())
     events = EventRoutes(engine, management, bodies, limits)
     subscriptions = SubscriptionRoutes(engine, management, bodies, connections, limits)
     deliveries = DeliveryRoutes(management, limits)
     operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
     cluster = ClusterRoutes(management.cluster, bodies)
     http = Starlette(
-        routes=[*_event_routes(events, subscriptions, deliveries), *_operator_routes(operations, cluster)],
+        routes=[
+            _resource("/v1/stream", GET=StreamRoutes(engine, connections, limits).stream),
+            *_event_routes(events, subscriptions, deliveries),
+            *_replay_routes(ReplayRoutes(management, bodies)),
+            *_operator_routes(operations, cluster),
+        ],
         middleware=[Middleware(Guard)],
         exception_handlers={HTTPException: routing_problem},
     )
@@ -95,6 +104,16 @@ def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes, delive
         ),
         _resource("/v1/subscriptions/{name}/pull", POST=subscriptions.pull),
         _resource("/v1/subscriptions/{name}/settle", POST=subscriptions.settle),
+    ]
+
+
+def _replay_routes(replays: ReplayRoutes) -> list[Route]:
+    return [
+        _resource("/v1/replays", GET=replays.list, POST=replays.start),
+        _resource("/v1/replays/{id}", GET=replays.one, DELETE=replays.cancel),
+        _resource("/v1/subscriptions/{name}/pause", POST=replays.pause),
+        _resource("/v1/subscriptions/{name}/resume", POST=replays.resume),
+        _resource("/v1/subscriptions/{name}/seek", POST=replays.seek),
     ]
 
 

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from router_client.errors import Overloaded
+from router_node.edges.conduct import Conduct, Fault
 
 
 class Connections:
     """At most ``limit`` lasting requests; a stopping node asks each to end, and waits."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, conduct: Conduct) -> None:
         self._limit = limit
+        self.conduct = conduct
+        self._crowd = conduct.client()
         self._enders: dict[object, Callable[[], None]] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -29,6 +32,7 @@ class Connections:
         Raises Overloaded beyond the limit.
         """
         if len(self._enders) >= self._limit:
+            self._crowd.did(Fault.REFUSED_CONNECTIONS)
             raise Overloaded(f"this node serves {self._limit} connections already")
         key = object()
         self._enders[key] = end

@@ -12,6 +12,7 @@ from router_client import wire
 from router_client.errors import EventRouterError, InvalidInput, NotFound
 from router_node.contract import Delivery, Engine, Management
 from router_node.edges.bodies import Bodies, integer, only, query
+from router_node.edges.conduct import Fault
 from router_node.edges.connections import Connections
 from router_node.edges.limits import Limits
 from router_node.edges.problems import json_response
@@ -87,6 +88,8 @@ class SubscriptionRoutes:
         query(request)
         said = wire.read_settle(await self._bodies.json(request))
         unknown = await self._engine.settle(request.path_params["name"], settlement(said))
+        if unknown:
+            self._connections.conduct.client().did(Fault.UNKNOWN_DELIVERIES, ", ".join(unknown[:5]), len(unknown))
         return json_response({"unknown": unknown})
 
     def _wait_s(self, value: object) -> float:

@@ -41,10 +41,16 @@ class Limits:
     max_subscriptions_per_connection: int = 1000
     max_publishes_in_flight: int = 64
     """Publish frames of one connection that are not answered yet; then the node reads no further frame."""
+    max_bad_frames: int = 1000
+    """Frames of one connection that make no sense; then it is closed."""
     max_waiting_frames: int = 100
     """Frames waiting to be sent on one connection; then the node reads no further frame."""
     max_outbound_frames: int = 1000
     """Frames waiting to be sent on one connection; then it is closed as a slow reader."""
+    heartbeat_s: float = 15.0
+    """How often a stream of server-sent events says that it is alive, when there is nothing else to say."""
+    stall_s: float = 30.0
+    """How long a stream's client may read nothing; then it is cut off."""
     drain_s: float = 5.0
     """How long a stopping node lets requests and connections finish."""
 

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from router_node.config import Settings
 from router_node.contract import Engine, Management
 from router_node.edges.app import App, create_app
+from router_node.edges.conduct import Conduct
 from router_node.edges.limits import Limits
 from router_node.edges.websocket_session import Identity
 
@@ -86,6 +87,7 @@ async def serve(
     management: Management,
     settings: Settings,
     metrics_text: Callable[[], bytes],
+    conduct: Conduct,
     stop: asyncio.Event,
     ready: Callable[[str], None],
     *,
@@ -99,7 +101,7 @@ async def serve(
     """
     limits = Limits(max_event_bytes=settings.max_event_bytes, max_body_bytes=settings.max_body_bytes)
     identity = Identity(settings.node_id, settings.cluster)
-    app = create_app(engine, management, limits=limits, metrics_text=metrics_text, identity=identity)
+    app = create_app(engine, management, limits=limits, metrics_text=metrics_text, identity=identity, conduct=conduct)
     listener = listen(host, port, reuse_port=settings.reuse_port)
     with listener:
         ready_at = f"http://{_shown(host)}:{listener.getsockname()[1]}"

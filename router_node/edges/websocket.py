@@ -29,7 +29,7 @@ class WebSocketEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept, converse, close; a node with too many connections refuses the upgrade with a problem."""
         await receive()  # websocket.connect
-        session = Session(self._engine, self._identity, self._limits)
+        session = Session(self._engine, self._identity, self._limits, self._connections.conduct.client())
         try:
             with self._connections.admitted(session.drain):
                 await self._converse(session, receive, send)

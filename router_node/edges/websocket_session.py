@@ -10,6 +10,7 @@ from typing import NamedTuple, assert_never
 from router_client import wire
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, TooLarge
 from router_node.contract import Attachment, Delivery, Engine
+from router_node.edges.conduct import Client, Fault
 from router_node.edges.limits import Limits
 from router_node.edges.problems import result_object, unexpected
 from router_node.edges.settling import by_subscription
@@ -26,6 +27,7 @@ class Closing(NamedTuple):
 
 
 NO_HELLO = Closing(1008, "the first frame must be a hello")
+NONSENSE = Closing(4009, "too many frames that make no sense")
 SLOW_READER = Closing(4008, "slow reader: too many frames wait to be read")
 GOING_AWAY = Closing(1001, "the node is stopping")
 
@@ -74,7 +76,8 @@ class Session:
     they are done, each by its ref.
     """
 
-    def __init__(self, engine: Engine, identity: Identity, limits: Limits) -> None:
+    def __init__(self, engine: Engine, identity: Identity, limits: Limits, client: Client) -> None:
+        self._client = client
         self._engine = engine
         self._identity = identity
         self._limits = limits
@@ -116,6 +119,8 @@ class Session:
 
     def _end(self, closing: Closing) -> None:
         if self._closing is None:
+            if closing is SLOW_READER:
+                self._client.did(Fault.SLOW_READERS)
             self._closing = closing
             if self._reading is not None:
                 self._reading.cancel()
@@ -145,6 +150,7 @@ class Session:
     async def _read(self, receive: Callable[[], Awaitable[str | None]], tasks: asyncio.TaskGroup) -> None:
         try:
             if not await self._greet(receive):
+                self._client.did(Fault.NO_HELLO)
                 self._closing = NO_HELLO
                 return
             while True:
@@ -175,6 +181,10 @@ class Session:
             body = wire.decode(_text(text))
             ref = wire.ref_of(body)
             await self._handle(wire.read_frame(body), tasks)
+        except InvalidInput as error:
+            self._outbox.put(wire.error(error, ref=ref))
+            if self._client.did(Fault.BAD_FRAMES, str(error)) >= self._limits.max_bad_frames:
+                self._end(NONSENSE)
         except EventRouterError as error:
             self._outbox.put(wire.error(error, ref=ref))
         except Exception as error:  # noqa: BLE001 - the border: a fault of ours costs one frame, not the connection
@@ -263,6 +273,7 @@ class Session:
 
     def _report_unknown(self, ref: wire.Ref | None, unknown: list[str]) -> None:
         named = ", ".join(unknown[:MAX_NAMED]) + (", ..." if len(unknown) > MAX_NAMED else "")
+        self._client.did(Fault.UNKNOWN_DELIVERIES, named, len(unknown))
         error = NotFound(f"{len(unknown)} not in flight on this connection: {named}", field="delivery_id")
         self._outbox.put(wire.error(error, ref=ref, unknown=unknown))
 

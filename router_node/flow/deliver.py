@@ -74,7 +74,7 @@ class Dispatch:
         self._serial = count()
         self._absent_since = clock.monotonic()
         self._pumping = False
-        self.delivered = self.acked = self.retried = self.dead_lettered = self.expired = 0
+        self.delivered = self.acked = self.retried = self.dead_lettered = self.expired = self.skipped = 0
         self._settled_before = -1
 
     @property
@@ -283,6 +283,10 @@ class Dispatch:
                 continue
             if 0 < item.expires_us <= now_us:
                 self._expire(item)
+                continue
+            if item.accepted_at_us < self.spec.skip_before_us:
+                self.skipped += 1
+                self._finish(item)
                 continue
             delivery_id = f"{self._right.epoch(partition)}.{partition}.{next(self._serial)}"
             self.in_flight.begin(item, holder, delivery_id, now, deadline)

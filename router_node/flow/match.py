@@ -60,7 +60,7 @@ class RouterEngine:
         self._unreadable = unreadable
         self._release = release
         self._defer = defer
-        self.routed = self.matched = self.filtered_globally = 0
+        self.routed = self.matched = self.filtered_globally = self.targets_missed = 0
 
     def route(self, entry: Entry) -> None:
         """Hand on every event of ``entry``; the entry is released once everything it went to has let go of it."""
@@ -90,6 +90,8 @@ class RouterEngine:
             for route in self._routes_of(topic)
             if (target is None or route.name == target) and (route.filter is None or route.filter.matches(event))
         ]
+        if target is not None and not found:
+            self.targets_missed += 1
         if found and self._global_filters and not all(gate.matches(event) for gate in self._global_filters):
             self.filtered_globally += 1
             return []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import orjson
@@ -37,6 +38,7 @@ from stores.ports import DeadLetter, EventStore, Outbox, Owed, StoredEvent
 LANE = "_store"
 BATCH_EVENTS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
+GATHER_EVENTS, GATHER_S = 100, 0.02
 PATIENCE_S = 2.0
 FIRST_PROBE_S, LONGEST_PROBE_S = 0.2, 5.0
 
@@ -79,6 +81,7 @@ class Persister:
         self._lost = lost
         self._waiting: deque[Held] = deque()
         self._more = asyncio.Event()
+        self._pressing = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._behind = asyncio.Event()
@@ -111,6 +114,8 @@ class Persister:
         self._waiting.append(Held(entry, position, _stored(entry.accepted_at(position), event, body)))
         self._more.set()
         self._idle.clear()
+        if entry.kept or len(self._waiting) >= GATHER_EVENTS:
+            self._pressing.set()
 
     def resume(self, partition: int, state: PartitionState) -> None:
         """Take up what an earlier owner of the partition spilled."""
@@ -140,14 +145,25 @@ class Persister:
     async def _write_loop(self) -> None:
         while True:
             await self._more.wait()
+            await self._gather()
             batch = self._next_batch()
-            if not batch:
+            if not self._waiting:
                 self._more.clear()
-                self._idle.set()
-                continue
+                self._pressing.clear()
             unsaved = batch if self.away else await self._save(batch)
             if unsaved:
                 await self._spill(unsaved)
+            if not self._waiting:
+                self._idle.set()
+
+    async def _gather(self) -> None:
+        """Wait a moment for more to write at once, unless a publisher waits for it or there is enough already.
+
+        A statement with one row costs PostgreSQL and this node ten times what a row more in it does.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                await self._pressing.wait()
 
     async def _save(self, batch: list[Held]) -> list[Held]:
         """Save and release a batch, splitting it around events the store refuses; returns what could not be saved."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 import structlog
@@ -24,6 +25,7 @@ UNSETTLED_BYTES = 64 * 1024 * 1024
 STEPS_AT_ONCE = 256
 FETCHES_AT_ONCE = 64
 FETCH_EVENTS = 64
+GATHER_ENTRIES, GATHER_S = 64, 0.01
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 
@@ -66,6 +68,7 @@ class Settler:
         self._refused: list[tuple[Lane, Stepping, Taken]] = []
         self._wanted: dict[Lane, Window] = {}
         self._work = asyncio.Event()
+        self._pressing = asyncio.Event()
         self._fetch_work = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
@@ -115,11 +118,14 @@ class Settler:
         entry.outstanding -= 1
         if entry.outstanding == 0:
             self._done.append(entry)
+            if len(self._done) >= GATHER_ENTRIES:
+                self._pressing.set()
             self._wake()
 
     def make_durable(self, lane: Lane, window: Stepping) -> None:
         """See Upkeep."""
         self._dirty[lane] = window
+        self._pressing.set()
         self._wake()
 
     def fetch(self, lane: Lane, window: Window) -> None:
@@ -133,16 +139,19 @@ class Settler:
 
     async def quiet(self) -> None:
         """Wait until there is nothing to write."""
+        self._pressing.set()
         await self._quiet.wait()
 
     async def progress(self) -> None:
         """Wait until something more is written."""
+        self._pressing.set()
         self._round_done.clear()
         await self._round_done.wait()
 
     async def written(self) -> None:
         """Wait until what was handed in before this call is written."""
         target = self._rounds_begun + 1
+        self._pressing.set()
         while self._rounds_done < target and not self._quiet.is_set():
             self._round_done.clear()
             await self._round_done.wait()
@@ -162,6 +171,7 @@ class Settler:
     async def _write_loop(self) -> None:
         while True:
             await self._work.wait()
+            await self._gather()
             self._work.clear()
             self._rounds_begun += 1
             await self._step()
@@ -170,6 +180,13 @@ class Settler:
             self._round_done.set()
             if not (self._work.is_set() or self._refused):
                 self._quiet.set()
+
+    async def _gather(self) -> None:
+        """Wait a moment for more to settle at once, unless somebody waits for what is to be written, or it is much."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                await self._pressing.wait()
+        self._pressing.clear()
 
     async def _step(self) -> None:
         refused, self._refused = self._refused, []

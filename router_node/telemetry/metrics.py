@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from router_node.cluster.cluster import Cluster
 from router_node.destinations.webhook import Counts
+from router_node.edges.conduct import TOLD, Conduct, Fault
 from router_node.pipeline import Pipeline
 from router_node.retention import Retention
 
@@ -38,6 +39,7 @@ class Metrics:
         self._counter("er_entries_read", "Record batches read from the log", lambda: p.reader.entries_read)
         self._counter("er_events_routed", "Events routed", lambda: p.router.routed)
         self._counter("er_events_matched", "Events times subscriptions matched", lambda: p.router.matched)
+        self._counter("er_events_target_missed", "Events whose target took nothing", lambda: p.router.targets_missed)
         self._counter("er_events_gated", "Events stopped by a global filter", lambda: p.router.filtered_globally)
         self._counter("er_events_stored", "Events written to the store", lambda: p.persister.stored)
         self._counter("er_events_settled", "Events settled in the log", lambda: p.settler.settled)
@@ -48,6 +50,7 @@ class Metrics:
         self._counter("er_events_dead", "Events dead-lettered", lambda: self._total("dead_lettered"))
         self._counter("er_events_dropped", "Events dropped by an overflow policy", lambda: self._total("dropped"))
         self._counter("er_events_expired", "Events that expired undelivered", lambda: self._total("expired"))
+        self._counter("er_events_skipped", "Events passed over by a seek", lambda: self._total("skipped"))
         self._counter("er_events_scheduled", "Events put into the schedule", lambda: p.scheduler.scheduled)
         self._counter("er_events_due", "Scheduled events that became due", lambda: p.scheduler.became_due)
         self._gauge("er_events_held_in_order", "Events held until all before them are read", lambda: len(p.sequencer))
@@ -70,14 +73,21 @@ class Metrics:
         self._counter("er_attempts_expired", "Attempts removed as old by this node", lambda: retention.expired)
         self._pipeline = pipeline
         self._measure_webhooks(webhooks)
+        self.conduct = Conduct()
+        for fault in Fault:
+            self._counter(f"er_client_{fault}", TOLD[fault], lambda fault=fault: self.conduct.counts[fault])  # type: ignore[misc]
 
     def _measure_webhooks(self, w: Counts) -> None:
         self._counter("er_webhook_calls", "Calls of webhooks that ended", lambda: w.calls)
         self._counter("er_webhook_delivered", "Calls answered with success", lambda: w.delivered)
         self._counter("er_webhook_failed", "Calls that failed and are tried again", lambda: w.failed)
-        self._counter("er_webhook_timed_out", "Calls without an answer in time", lambda: w.timed_out)
+        self._counter("er_webhook_timed_out", "Calls without an answer in time", lambda: w.failures["timed_out"])
         self._counter("er_webhook_rejected", "Calls answered with a refusal: dead letters", lambda: w.rejected)
-        self._counter("er_webhook_addresses_refused", "Calls to addresses that may not be called", lambda: w.refused)
+        self._counter("er_webhook_unreachable", "Calls that found no connection", lambda: w.failures["unreachable"])
+        self._counter("er_webhook_broken", "Calls that got no HTTP answer", lambda: w.failures["broken"])
+        self._counter(
+            "er_webhook_addresses_refused", "Calls to addresses that may not be called", lambda: w.failures["refused"]
+        )
         self._gauge("er_webhook_in_flight", "Calls of webhooks under way", lambda: w.in_flight)
         self._gauge(
             "er_webhook_breakers_open", "Webhooks left alone because they keep failing", lambda: w.open_breakers

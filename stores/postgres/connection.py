@@ -27,6 +27,13 @@ class Bounds:
     migrate_s: float = 300.0
 
 
+class _Stateless(asyncpg.Connection):
+    """A connection that is given back without a round trip: nothing that is set on it here outlives a transaction."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 class PostgresConnection:
     """Calls to one database; each takes a connection from the pool and has a bound in time.
 
@@ -115,6 +122,11 @@ class PostgresConnection:
                     "statement_timeout": str(int(self.bounds.write_s * 1000)),
                 }
                 self._pool = await asyncpg.create_pool(
-                    self._url, min_size=0, max_size=POOL_SIZE, timeout=self.bounds.connect_s, server_settings=settings
+                    self._url,
+                    min_size=0,
+                    max_size=POOL_SIZE,
+                    timeout=self.bounds.connect_s,
+                    server_settings=settings,
+                    connection_class=_Stateless,
                 )
             return self._pool

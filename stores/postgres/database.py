@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from stores.ports import DeliveryLog, EventStore, Outbox, SubscriptionStore
+from stores.ports import DeliveryLog, EventStore, Outbox, Replays, SubscriptionStore
 from stores.postgres.connection import Bounds, PostgresConnection
 from stores.postgres.delivery_log import PostgresDeliveryLog
 from stores.postgres.events import PostgresEvents
 from stores.postgres.migrate import migrate
 from stores.postgres.outbox import PostgresOutbox
+from stores.postgres.replays import PostgresReplays
 from stores.postgres.subscriptions import PostgresSubscriptions
 
 
@@ -20,6 +21,7 @@ class PostgresDatabase:
         self.outbox: Outbox = PostgresOutbox(self._connection)
         self.subscriptions: SubscriptionStore = PostgresSubscriptions(self._connection)
         self.delivery_log: DeliveryLog = PostgresDeliveryLog(self._connection)
+        self.replays: Replays = PostgresReplays(self._connection)
 
     async def migrate(self) -> list[str]:
         """See Database."""

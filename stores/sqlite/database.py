@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from stores.ports import DeliveryLog, EventStore, Outbox, SubscriptionStore
+from stores.ports import DeliveryLog, EventStore, Outbox, Replays, SubscriptionStore
 from stores.sqlite.connection import SqliteConnection
 from stores.sqlite.dead_letters import SqliteDeadLetters
 from stores.sqlite.delivery_log import SqliteDeliveryLog
 from stores.sqlite.events import SqliteEvents
 from stores.sqlite.migrate import migrate
 from stores.sqlite.outbox import SqliteOutbox
+from stores.sqlite.replays import SqliteReplays
 from stores.sqlite.subscriptions import SqliteSubscriptions
 
 
@@ -21,6 +22,7 @@ class SqliteDatabase:
         self.outbox: Outbox = SqliteOutbox(connection)
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(connection)
         self.delivery_log: DeliveryLog = SqliteDeliveryLog(connection)
+        self.replays: Replays = SqliteReplays(connection)
         self.dead_letters = SqliteDeadLetters(connection)
 
     @classmethod

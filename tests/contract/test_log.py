@@ -41,7 +41,7 @@ from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
 from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
 from stores.dead_letters import RedisDeadLetters
 from stores.open import open_database
-from stores.ports import DeadLetter, DeadLetters
+from stores.ports import DeadLetter, DeadLetters, LetterFilter
 from tests.support.redis_cluster import RedisClusterServers
 
 P = 3
@@ -260,7 +260,7 @@ async def test_a_dead_letter_and_the_removal_are_one_step(logs: Logs) -> None:
 
     await logs.lanes.step([LaneStep(lane, dead=[letter(1)], remove=answer.queue_ids)])
 
-    page = await logs.letters.list(subscription="late")
+    page = await logs.letters.list(LetterFilter(subscription="late"))
     assert [(found.event_id, found.reason, found.body) for found in page.letters] == [("e1", "attempts", b'{"n":1}')]
     assert not (await logs.lanes.load(P)).queued
 

@@ -37,8 +37,12 @@ REFUSED = [
     "fd00:ec2::254",
     "fe80::1%eth0",
     "ff02::1",
+    "fec0::1",
+    "::127.0.0.1",
+    "168.63.129.16",
+    "64:ff9b::a9fe:a9fe",
 ]
-PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1"]
+PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"]
 
 
 @pytest.mark.parametrize("address", REFUSED)
@@ -97,5 +101,5 @@ async def test_a_name_that_turns_private_after_it_was_looked_at_gains_nothing() 
         async with calling(addresses, lambda: Names(["127.0.0.2"], ["127.0.0.1"])) as caller:
             for _ in range(3):
                 answer = await caller.post(f"http://rebind.example:{port}/", {}, b"{}", 5)
-        assert answer.refused
+        assert answer.kind == "refused"
         assert hook.got == []

@@ -12,7 +12,8 @@ from aiohttp import web
 from standardwebhooks import Webhook as PublicVerifier
 
 from router_client.cloudevents import read_binary, read_structured
-from router_client.errors import InvalidInput
+from router_client.errors import Conflict, EventRouterError, InvalidInput
+from router_node.contract import Delivery
 from router_node.destinations import breaker, webhook_call
 from tests.destinations.endpoint import (
     SECRET,
@@ -148,7 +149,7 @@ async def test_gone_pauses_the_subscription_and_loses_nothing() -> None:
         calls = len(hook.got)
         assert found["backlog"] == 3
         hook.answer = None
-        await subscribe(node, hook.url)
+        await node.management.resume_subscription("hook")
         await hook.has(calls + 3)
 
 
@@ -172,7 +173,7 @@ async def test_private_addresses_are_refused(networks: tuple[str, ...]) -> None:
         await subscribe(node, hook.url, retry={"max_attempts": 1})
         await publish(node, 1)
         (logged,) = await attempts(node, 1)
-        assert node.destinations.counts.refused == 1
+        assert node.destinations.counts.failures["refused"] == 1
     assert hook.got == []
     assert "no address that may be called" in logged.attempt.error
 
@@ -364,6 +365,21 @@ async def test_changing_the_url_takes_effect_and_deleting_ends_the_calls() -> No
         await publish(node, 1)
         assert (len(first.got), len(second.got)) == (1, 1)
         assert node.destinations.counts.in_flight == 0
+
+
+class Nobody:
+    def push(self, deliveries: list[Delivery]) -> None:
+        raise AssertionError("nothing is delivered here")
+
+    def ended(self, error: EventRouterError) -> None:
+        pass
+
+
+async def test_nobody_else_takes_what_goes_to_a_webhook() -> None:
+    async with router() as node:
+        await subscribe(node, "https://example.com/hook")
+        with pytest.raises(Conflict, match="go to a webhook"):
+            node.engine.attach("hook", Nobody(), 1)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -80,6 +80,7 @@ def test_a_target_limits_delivery_to_the_subscription_of_that_name() -> None:
     assert one.bodies == []
     assert two.bodies == bodies[:1]
     assert bench.stored == bodies
+    assert bench.engine.targets_missed == 1
 
 
 def test_what_a_global_filter_stops_is_stored_and_routed_to_nobody() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from router_client.event import Event
 from router_node.delivery.undeliverable import Undeliverable
-from router_node.flow.persist import LANE, Persister
+from router_node.flow.persist import GATHER_EVENTS, LANE, Persister
 from router_node.flow.settle import Settler
 from router_node.log.memory import MemoryLog
 from router_node.log.port import Entry, LaneKey, NewRecord, PartitionState, Position
@@ -53,8 +53,13 @@ class Bench:
     persister: Persister
     database: SqliteDatabase
 
-    async def publish(self, *ids: str) -> None:
-        await self.log.append([NewRecord(0, 5, None, Event(type="a.b", id=i, payload={"n": 1}).encode()) for i in ids])
+    async def publish(self, *ids: str, kept: bool = False) -> None:
+        await self.log.append(
+            [
+                NewRecord(0, 5, None, Event(type="a.b", id=i, payload={"n": 1}).encode(), kept=i if kept else "")
+                for i in ids
+            ]
+        )
         for entry in await self.log.read([(0, 5)], 100):
             self.feed(entry)
 
@@ -164,3 +169,31 @@ async def test_a_new_owner_stores_what_was_spilled_and_skips_it_when_read_again(
 
     await bench.settled()
     assert await bench.database.events.count() == 0
+
+
+async def test_few_events_wait_for_more_until_a_publisher_waits_for_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router_node.flow.persist.GATHER_S", 60)
+    waiting = [f"e-{number}" for number in range(3)]
+    for event_id in waiting:
+        await bench.publish(event_id)
+        await asyncio.sleep(0)
+    assert await bench.database.events.count() == 0
+
+    await bench.publish("wanted", kept=True)
+
+    await bench.stored(4)
+    await bench.settled()
+
+
+async def test_as_many_events_as_are_worth_a_statement_are_written_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router_node.flow.persist.GATHER_S", 60)
+    await bench.publish(*(f"e-{number}" for number in range(GATHER_EVENTS)))
+
+    await bench.stored(GATHER_EVENTS)
+    await bench.publish("one more")
+    await asyncio.sleep(0)
+    assert await bench.database.events.count() == GATHER_EVENTS

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from router_client.errors import Overloaded
 from router_node.delivery.item import Head, Item
 from router_node.delivery.lane import Lane, Taken
 from router_node.flow.settle import Settler
 from router_node.log.memory import MemoryLog
-from router_node.log.port import LaneKey, LaneStep, LaneStepped, LostPartition, NewRecord, Position
+from router_node.log.port import Entry, LaneKey, LaneStep, LaneStepped, LostPartition, NewRecord, Position, Settled
 from stores.ports import DeadLetter
 from tests.support.signals import wait_for
 
@@ -32,6 +34,18 @@ class FullLog(MemoryLog):
             Overloaded("full") if self.full and step.spill else (await super(FullLog, self).step([step]))[0]
             for step in steps
         ]
+
+
+class CountingLog(MemoryLog):
+    """A memory log that notes how many entries each call settles."""
+
+    def __init__(self) -> None:
+        super().__init__(Letters())
+        self.calls: list[int] = []
+
+    async def settle(self, entries: Sequence[Entry]) -> Settled:
+        self.calls.append(len(entries))
+        return await super().settle(entries)
 
 
 class Driver:
@@ -74,3 +88,26 @@ async def test_a_refused_spill_waits_its_turn_while_entries_settle() -> None:
     await asyncio.gather(running, return_exceptions=True)
 
     assert driver.steps == [[b"1"], [b"2"]]
+
+
+async def test_entries_settle_together_and_at_once_when_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router_node.flow.settle.GATHER_S", 60)
+    log = CountingLog()
+    settler = Settler(log, log, lambda partition: None)
+    running = asyncio.create_task(settler.run())
+    for _ in range(3):
+        await log.append([NewRecord(0, 5, None, b"{}")])
+        (entry,) = await log.read([(0, 5)], 1)
+        settler.hold(entry)
+        entry.outstanding += 1
+        settler.release(entry)
+        await asyncio.sleep(0)
+    assert log.calls == []
+
+    async with asyncio.timeout(5):
+        await settler.written()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert log.calls == [3]
+    assert settler.unsettled_events == 0

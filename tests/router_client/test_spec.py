@@ -84,6 +84,7 @@ def test_defaults_are_spelled_out() -> None:
         "destination": {"kind": "consumer"},
         "paused": False,
         "paused_reason": "",
+        "skip_before_us": 0,
     }
 
 
@@ -140,8 +141,46 @@ BAD: dict[str, list[Any]] = {
     "buffer": [0, 100_001, 1.5, "1", True],
     "overflow": ["drop", "", 5],
     "destination": [[], "consumer", 5],
-    "destination.kind": [{}, {"kind": None}, {"kind": "webhook"}, {"kind": "kafka"}, {"kind": ["consumer"]}],
-    "destination.url": [{"kind": "consumer", "url": "http://localhost"}],
+    "destination.kind": [{}, {"kind": None}, {"kind": "kafka"}, {"kind": ["consumer"]}],
+    "destination.url": [
+        {"kind": "consumer", "url": "http://localhost"},
+        {"kind": "webhook"},
+        *(
+            {"kind": "webhook", "url": url}
+            for url in (
+                "https://127.1/",
+                "https://2130706433/",
+                "https://0x7f000001/",
+                "https://0177.0.0.1/",
+                "https://127.0.0.1./",
+                "https://%31%32%37.0.0.1/",
+                "https://[::1%25lo]/",
+                "https://[::1]x/",
+                "https://[v1.a]/",
+                "https://a..b/",
+                f"https://{'a' * 64}.com/",
+                "https://a\\@b/",
+                "https://a\\b/",
+                "https://a/\x7f",
+                "https://a/#b",
+                "https://é.example/",
+            )
+        ),
+    ],
+    "destination.secret": [
+        {"kind": "webhook", "url": "https://a/", "secret": secret}
+        for secret in (
+            "",
+            "whsec_",
+            "whsec_" + "A" * 33,
+            "A" * 28,
+            "whsec_" + "A" * 89,
+            "A" * 31 + "-",
+            ["A" * 33],
+            [],
+            5,
+        )
+    ],
     "Topics": [["a"]],
     "": [1],
 }
@@ -181,3 +220,18 @@ def test_repeated_topics_count_once() -> None:
     assert spec.topics == ("b", "a")
     most = [f"t.{number}" for number in range(MAX_PATTERNS)]
     assert SubscriptionSpec.from_object("late", {"topics": most}).topics == tuple(most)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.example/h?x=1",
+        "https://10.0.0.1:8443/",
+        "https://[2001:db8::1]:1/",
+        "http://localhost",
+        "https://a_b-c.d",
+    ],
+)
+def test_urls_of_webhooks(url: str) -> None:
+    spec = SubscriptionSpec.from_object("late", {**TOPICS, "destination": {"kind": "webhook", "url": url}})
+    assert spec.destination["url"] == url

@@ -288,6 +288,18 @@ async def test_the_main_queries_use_their_index(database_url: str) -> None:
     await connection.close()
 
 
+async def test_a_connection_is_given_back_without_a_round_trip(database_url: str) -> None:
+    database = await open_database(database_url)
+    await database.events.ping()
+
+    connection = await asyncpg.connect(database_url)
+    last = await connection.fetch("SELECT query FROM pg_stat_activity WHERE application_name = 'event-router'")
+    await connection.close()
+    await database.close()
+
+    assert [row["query"] for row in last] == ["SELECT 1"]
+
+
 async def test_attempts_are_found_and_expired_by_index(database_url: str) -> None:
     database = await open_database(database_url)
     await database.migrate()

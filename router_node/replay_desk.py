@@ -1,0 +1,142 @@
+"""What operators ask of replays; see contract.ReplayDesk."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from router_client.errors import Conflict, InvalidInput, NotFound, Unavailable
+from router_client.event import parse_time
+from router_client.topics import check_pattern
+from router_node.replaying import RUNNING_AT_MOST, Replaying
+from router_node.routing.registry import Registry
+from stores.errors import StoreError
+from stores.ports import Replay, Replays
+
+DEFAULT_RATE, MAX_RATE = 500.0, 10_000.0
+LISTED = 100
+MAX_TEXT = 4096
+MEMBERS = ("subscription", "type", "correlation_id", "source", "from", "to", "payload", "rate")
+
+T = TypeVar("T")
+
+
+class ReplayDesk:
+    """Replays of the cluster; any node answers. ``now_us`` is the log's clock."""
+
+    def __init__(
+        self, replays: Replays, registry: Registry, replaying: Replaying, now_us: Callable[[], Awaitable[int]]
+    ) -> None:
+        self._replays = replays
+        self._registry = registry
+        self._replaying = replaying
+        self._now_us = now_us
+
+    async def start(self, body: object) -> dict[str, Any]:
+        """See contract.ReplayDesk."""
+        return await self.begin(*_checked(body))
+
+    async def begin(self, subscription: str, query: dict[str, Any], rate: float) -> dict[str, Any]:
+        """Start a replay of what was accepted by now, or before its ``to``."""
+        self._registry.get(subscription)
+        now_us = await self._now_us()
+        if len(await self._stored(self._replays.running())) >= RUNNING_AT_MOST:
+            raise Conflict(f"{RUNNING_AT_MOST} replays run already; wait for one, or cancel it")
+        replay = Replay(
+            id=secrets.token_hex(8),
+            subscription=subscription,
+            query={**query, "to": query.get("to") or moment_text(now_us)},
+            rate=rate,
+            created_at_us=now_us,
+            updated_at_us=now_us,
+        )
+        await self._stored(self._replays.add(replay))
+        self._replaying.stir()
+        return replay_object(replay)
+
+    async def list(self) -> list[dict[str, Any]]:
+        """See contract.ReplayDesk."""
+        return [replay_object(each) for each in await self._stored(self._replays.latest(LISTED))]
+
+    async def one(self, replay_id: str) -> dict[str, Any]:
+        """See contract.ReplayDesk."""
+        return replay_object(await self._get(replay_id))
+
+    async def cancel(self, replay_id: str) -> dict[str, Any]:
+        """See contract.ReplayDesk."""
+        found = await self._get(replay_id)
+        cancelled = replace(found, state="cancelled", updated_at_us=await self._now_us())
+        if not await self._stored(self._replays.change(cancelled)):
+            raise Conflict(f"replay {replay_id} is {(await self._get(replay_id)).state} already", field="id")
+        self._replaying.stir()
+        return replay_object(cancelled)
+
+    async def _get(self, replay_id: str) -> Replay:
+        found = await self._stored(self._replays.get(replay_id))
+        if found is None:
+            raise NotFound(f"no replay {replay_id}", field="id")
+        return found
+
+    async def _stored(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except StoreError as error:
+            raise Unavailable(f"the store cannot answer: {error}") from error
+
+
+def replay_object(replay: Replay) -> dict[str, Any]:
+    """Return a replay as the JSON object of the API."""
+    return {
+        "id": replay.id,
+        "subscription": replay.subscription,
+        "query": dict(replay.query),
+        "rate": replay.rate,
+        "state": replay.state,
+        "delivered": replay.delivered,
+        "skipped": replay.skipped,
+        "error": replay.error,
+        "created_at": moment_text(replay.created_at_us),
+        "updated_at": moment_text(replay.updated_at_us),
+    }
+
+
+def _checked(body: object) -> tuple[str, dict[str, Any], float]:
+    if not isinstance(body, dict):
+        raise InvalidInput("must be a JSON object", field="body")
+    for name in body:
+        if name not in MEMBERS:
+            raise InvalidInput("unknown member", field=str(name))
+    given = {name: value for name, value in body.items() if value is not None}
+    if not isinstance(given.get("subscription"), str):
+        raise InvalidInput("is required: the subscription that gets the events", field="subscription")
+    query: dict[str, Any] = {}
+    if "type" in given:
+        query["type"] = check_pattern(given["type"], "type")
+    for name in ("correlation_id", "source"):
+        if name in given:
+            if not isinstance(given[name], str) or not 0 < len(given[name]) <= MAX_TEXT:
+                raise InvalidInput(f"text of 1 to {MAX_TEXT} characters", field=name)
+            query[name] = given[name]
+    times = {name: parse_time(given[name], name) for name in ("from", "to") if name in given}
+    if "from" in times and "to" in times and times["from"] >= times["to"]:
+        raise InvalidInput("must be after from", field="to")
+    query |= {name: time.isoformat() for name, time in times.items()}
+    if "payload" in given:
+        if not isinstance(given["payload"], dict):
+            raise InvalidInput("must be a JSON object", field="payload")
+        query["payload"] = given["payload"]
+    return given["subscription"], query, _rate(given.get("rate", DEFAULT_RATE))
+
+
+def _rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.1 <= value <= MAX_RATE:
+        raise InvalidInput(f"a number from 0.1 to {MAX_RATE:g}, in events a second", field="rate")
+    return float(value)
+
+
+def moment_text(time_us: int) -> str:
+    """Return microseconds since 1970 as RFC 3339 text in UTC, exactly."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
