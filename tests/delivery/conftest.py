@@ -12,7 +12,7 @@ from structlog.typing import EventDict
 
 from router_node import pipeline
 from router_node.delivery import lane, window
-from router_node.flow import deliver, read, settle
+from router_node.flow import deliver, persist, read, settle
 
 BOUNDS = [
     (window, "MEMORY_EVENTS", 10),
@@ -23,6 +23,8 @@ BOUNDS = [
     (settle, "STEPS_AT_ONCE", 2),
     (settle, "FETCHES_AT_ONCE", 2),
     (settle, "FETCH_EVENTS", 3),
+    (settle, "GATHER_ENTRIES", 3),
+    (persist, "GATHER_EVENTS", 3),
     (read, "ENTRIES_AT_ONCE", 2),
     (read, "PENDING_AT_ONCE", 2),
     (pipeline, "TICK_S", 0.25),
