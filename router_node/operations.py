@@ -319,7 +319,9 @@ class Operations:
         }
 
     async def _requeue(self, letter: DeadLetter) -> None:
-        again = Again(letter.partition, _priority_of(letter), letter.accepted_at_us, letter.body)
+        skipped_us = self._pipeline.registry.get(letter.subscription).spec.skip_before_us
+        accepted_at_us = max(letter.accepted_at_us, skipped_us)  # a seek passed over the backlog, and not over this
+        again = Again(letter.partition, _priority_of(letter), accepted_at_us, letter.body)
         await self.queue_here(letter.subscription, [again])
 
     async def _written(self) -> None:

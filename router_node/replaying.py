@@ -140,7 +140,7 @@ class Replaying:
             page = await self._events.query(_query(current.query, current.cursor))
             wanted = [event for event in page.events if self._is_wanted(current.subscription, event)]
             for start in range(0, len(wanted), AT_ONCE):
-                part = [self._again(event, current.id) for event in wanted[start : start + AT_ONCE]]
+                part = [self._again(event, current) for event in wanted[start : start + AT_ONCE]]
                 await self._hands.hand_over(current.subscription, part)
                 self.replayed += len(part)
                 await pace.after(len(part))
@@ -168,11 +168,13 @@ class Replaying:
             for route in self._registry.routes_of(event.type)
         )
 
-    def _again(self, event: StoredEvent, replay_id: str) -> Again:
+    def _again(self, event: StoredEvent, running: Replay) -> Again:
         body = orjson.loads(event.body)
-        body["metadata"] = {**body.get("metadata", {}), "replayed": replay_id}
+        body["metadata"] = {**body.get("metadata", {}), "replayed": running.id}
         partition, _ = self._place(slot_of(event.correlation_id))
-        return Again(partition, event.priority, self._clock.log_us(), orjson.dumps(body))
+        # It counts as accepted again, and after the seek that may have asked for it, whatever this node's clock says.
+        accepted_at_us = max(self._clock.log_us(), running.created_at_us)
+        return Again(partition, event.priority, accepted_at_us, orjson.dumps(body))
 
     async def _fail(self, replay_id: str, error: EventRouterError) -> None:
         try:

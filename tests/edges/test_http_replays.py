@@ -189,3 +189,23 @@ async def test_seeking_back_replays_from_then_and_passes_over_the_backlog(node: 
     assert one.numbers == [5, 6, 7, 8, 9, 10], "the backlog was passed over, not delivered too"
     future = await api("POST", "/v1/subscriptions/one/seek", {"to": "2100-01-01T00:00:00Z"}, 400)
     assert future["field"] == "to"
+
+
+async def test_a_dead_letter_is_replayed_after_a_seek_too(node: Served, api: Api) -> None:
+    await api("PUT", "/v1/subscriptions/one", {"topics": ["a.>"]})
+    await api.publish(0, 1)
+    (delivery,) = (await api("POST", "/v1/subscriptions/one/pull", {"max": 1, "wait_s": 5}))["deliveries"]
+    await api("POST", "/v1/subscriptions/one/settle", {"reject": [delivery["delivery_id"]]})
+    letters: list[dict[str, Any]] = []
+
+    async def dead() -> bool:
+        letters[:] = (await api("GET", "/v1/dead-letters"))["dead_letters"]
+        return len(letters) == 1
+
+    await wait_for(dead, 5, "it is a dead letter")
+    now = (await api("GET", f"/v1/events/{delivery['event']['id']}/trace"))["accepted_at"]
+    await api.done((await api("POST", "/v1/subscriptions/one/seek", {"to": now}))["replay"])
+    one = Taker().take(node, "one")
+    await wait_for(lambda: one.numbers == [0], 5, "the seek brought it again")
+    assert (await api("POST", "/v1/dead-letters/replay", {"ids": [letters[0]["id"]]}))["replayed"] == 1
+    await wait_for(lambda: one.numbers == [0, 0], 5, "and so did the replay of its letter")
