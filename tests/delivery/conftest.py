@@ -20,8 +20,6 @@ BOUNDS = [
     (lane, "CROWDED_EVENTS", 3),
     (deliver, "WAITING_AT_MOST", 6),
     (settle, "UNSETTLED_EVENTS", 12),
-    (settle, "GATHER_ENTRIES", 1),
-    (persist, "GATHER_EVENTS", 1),
     (settle, "STEPS_AT_ONCE", 2),
     (settle, "FETCHES_AT_ONCE", 2),
     (settle, "FETCH_EVENTS", 3),
