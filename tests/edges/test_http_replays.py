@@ -203,6 +203,7 @@ async def test_a_dead_letter_is_replayed_after_a_seek_too(node: Served, api: Api
         return len(letters) == 1
 
     await wait_for(dead, 5, "it is a dead letter")
+    await api.stored(1)
     now = (await api("GET", f"/v1/events/{delivery['event']['id']}/trace"))["accepted_at"]
     await api.done((await api("POST", "/v1/subscriptions/one/seek", {"to": now}))["replay"])
     one = Taker().take(node, "one")
