@@ -129,6 +129,10 @@ class Replaying:
                 log.warning("a replay waits and tries again", replay=replay.id, error=str(error))
                 await asyncio.sleep(error.retry_after_s or pause_s if isinstance(error, Overloaded) else pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            except Exception as error:
+                log.error("a replay met an unexpected error", replay=replay.id, exc_info=error)
+                await self._fail(replay.id, error)
+                return
 
     async def _go_on(self, replay: Replay) -> None:
         current = await self._replays.get(replay.id)
@@ -176,12 +180,12 @@ class Replaying:
         accepted_at_us = max(self._clock.log_us(), running.created_at_us)
         return Again(partition, event.priority, accepted_at_us, orjson.dumps(body))
 
-    async def _fail(self, replay_id: str, error: EventRouterError) -> None:
+    async def _fail(self, replay_id: str, error: Exception) -> None:
         try:
             current = await self._replays.get(replay_id)
             if current is not None:
                 now_us = self._clock.log_us()
-                await self._replays.change(replace(current, state="failed", error=str(error), updated_at_us=now_us))
+                await self._replays.change(replace(current, state="failed", error=_told(error), updated_at_us=now_us))
         except StoreError as away:
             log.warning("a replay has failed, and the store cannot be told; trying again", error=str(away))
         else:
@@ -203,6 +207,10 @@ class _Pace:
         ahead_s = self._events / self._rate - (self._clock.monotonic() - self._began)
         if ahead_s > 0:
             await asyncio.sleep(ahead_s)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, EventRouterError) else f"an unexpected {type(error).__name__}; see the log"
 
 
 def _query(conditions: Any, cursor: str | None) -> EventQuery:
