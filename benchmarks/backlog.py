@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 from redis.asyncio import Redis
@@ -56,58 +56,67 @@ class Phase(NamedTuple):
         return self.events / self.seconds
 
 
+@dataclass(slots=True)
+class Span:
+    """When a phase began and ended, by the monotonic clock."""
+
+    began: float = 0.0
+    ended: float = 0.0
+
+
 class Site:
-    """The node with its servers, and the processes around it."""
+    """The node with its servers, the processes around it, and the phases so far."""
 
     def __init__(self, servers: Servers, node: NodeProcess, redis: Redis) -> None:
         self._servers = servers
         self._node = node
         self._redis = redis
-        self._settled = 0
+        self.phases: list[Phase] = []
 
-    async def live(self, events: int) -> Phase:
+    async def live(self, events: int) -> None:
         """Publish while a consumer takes what comes."""
         async with self._part("consume", 0, events) as consumer, self._part("produce", 0, events) as producer:
             consumer.begin()
             await consumer.result(RUN_WITHIN_S)
-            phase = await self._timed("live", events, (producer, consumer), consumer)
+            async with self._measured("live", events, consumer, producer) as span:
+                producer.begin()
+                span.began = (await producer.result(RUN_WITHIN_S))["began"]
+                span.ended = (await consumer.result(RUN_WITHIN_S))["ended"]
             await self._all_settled(events)
-        return phase
 
-    async def fill(self, skip: int, events: int) -> Phase:
-        """Publish while nobody consumes."""
-        async with self._part("produce", skip, events) as producer:
-            phase = await self._timed("fill", events, (producer,), producer, self._all_settled(skip + events))
+    async def fill(self, skip: int, events: int) -> None:
+        """Publish while nobody consumes; over when all of it waits in the subscription's queues and is stored."""
+        async with self._part("produce", skip, events) as producer, self._measured("fill", events, producer) as span:
+            producer.begin()
+            span.began = (await producer.result(RUN_WITHIN_S))["began"]
+            await self._all_settled(skip + events)
+            span.ended = time.monotonic()
         subscriptions = (await get(self._node, "/v1/subscriptions"))["subscriptions"]
         backlog = {each["name"]: each["backlog"] for each in subscriptions}[SUBSCRIPTION]
         if backlog != events:
             raise AssertionError(f"of {events} events {backlog} wait for the subscription")
-        return phase
 
-    async def drain(self, skip: int, events: int) -> Phase:
+    async def drain(self, skip: int, events: int) -> None:
         """Consume what waits."""
         async with self._part("consume", skip, events) as consumer:
-            phase = await self._timed("drain", events, (consumer,), consumer)
+            async with self._measured("drain", events, consumer) as span:
+                consumer.begin()
+                span.began = (await consumer.result(RUN_WITHIN_S))["began"]
+                span.ended = (await consumer.result(RUN_WITHIN_S))["ended"]
             await wait_for(self._nothing_queued, RUN_WITHIN_S, "the queues are empty")
-        return phase
 
-    async def _timed(self, name: str, events: int, begin: tuple[Role, ...], last: Role, then: Any = None) -> Phase:
-        meter = CpuMeter({"node": self._node.process.pid, **self._servers.pids(), **{r.name: r.pid for r in begin}})
+    @asynccontextmanager
+    async def _measured(self, name: str, events: int, *parts: Role) -> AsyncIterator[Span]:
+        meter = CpuMeter(
+            {"node": self._node.process.pid, **self._servers.pids(), **{part.name: part.pid for part in parts}}
+        )
+        span = Span()
         async with watched(self._node.process.pid) as rss:
-            first = begin[0]
-            first.begin()
-            if first.name == "consumer":
-                await first.result(RUN_WITHIN_S)
-            said = await first.result(RUN_WITHIN_S)
-            ended = said["ended"]
-            if last is not first:
-                ended = (await last.result(RUN_WITHIN_S))["ended"]
-            if then is not None:
-                await then
-                ended = time.monotonic()
+            yield span
             cpu_s = meter.spent()
         redis_after = await asyncio.to_thread(redis_mib, self._servers.redis.url)
-        return Phase(name, events, ended - said["began"], rss.before, rss.peak, redis_after, cpu_s)
+        seconds = span.ended - span.began
+        self.phases.append(Phase(name, events, seconds, rss.before, rss.peak, redis_after, cpu_s))
 
     @asynccontextmanager
     async def _part(self, what: str, skip: int, events: int) -> AsyncIterator[Role]:
@@ -146,16 +155,15 @@ async def measure(live: int, backlog: int) -> list[Phase]:
             )
             redis = await stack.enter_async_context(Redis.from_url(redis_server.url))
             site = Site(servers, node, redis)
-            phases = []
-            for run in (site.live(live), site.fill(live, backlog), site.drain(live, backlog)):
-                phases.append(await run)
-                sys.stderr.write(f"{phases[-1].name}: {phases[-1].rate:,.0f} events/s\n")
+            await site.live(live)
+            await site.fill(live, backlog)
+            await site.drain(live, backlog)
         database = await asyncpg.connect(url, timeout=10)
         rows = await database.fetchval("SELECT count(*) FROM events", timeout=60)
         await database.close()
         if rows != live + backlog:
             raise AssertionError(f"of {live + backlog} events {rows} are stored")
-    return phases
+    return site.phases
 
 
 def print_phases(phases: list[Phase]) -> None:

@@ -39,14 +39,15 @@ async def consume(url: str, skip: int, count: int) -> None:
         flights = client.subscription(SUBSCRIPTION).topics("flights.>").max_in_flight(CREDIT).credit(CREDIT)
         began = time.monotonic()
         async with flights.open() as deliveries:
-            say(open=True)
+            say(began=began)
             async for delivery in deliveries:
                 received.take(delivery.object)
                 await delivery.ack()
                 if received.count == count:
                     break
-            say(began=began, ended=time.monotonic(), repeated=received.repeated)
+            ended = time.monotonic()
             received.check(count, "the consumer")
+            say(ended=ended, repeated=received.repeated)
             await told()
 
 

@@ -115,10 +115,10 @@ def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stalled", description=__doc__)
     parser.add_argument("--subscriptions", type=int, default=100, help="how many (%(default)s)")
-    parser.add_argument("--matches", type=int, default=3, help="how many of them an event goes to (%(default)s)")
+    parser.add_argument("--matches", type=int, default=2, help="how many of them an event goes to (%(default)s)")
     parser.add_argument("--rate", type=int, default=2000, help="events a second (%(default)s)")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each run, and of the stall (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=1, help="pairs of runs, without a stall and with (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=2, help="pairs of runs, without a stall and with (%(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS / "stalled.json", help="JSON file (%(default)s)")
     chosen = parser.parse_args()
     phases = asyncio.run(measure(chosen))

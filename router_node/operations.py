@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -248,9 +248,10 @@ class Operations:
             letter = await self._stored(self._letters.get(letter_id))
             if letter is None:
                 continue
-            if not self._decided(letter, Window.release):
+            if self._decided(letter, Window.release):
+                await self._written([letter.partition])
+            else:
                 await self._requeue(letter)
-            await self._written()
             replayed += await self._stored(self._letters.remove([letter_id]))
         return replayed
 
@@ -264,19 +265,20 @@ class Operations:
 
     async def purge_here(self, letter_ids: Sequence[str]) -> int:
         """Purge letters that halt keys of this node's own partitions; returns how many there were."""
+        partitions = set()
         for each in letter_ids:
             letter = await self._stored(self._letters.get(each))
-            if letter is not None and letter.subscription in self._pipeline.registry:
-                self._decided(letter, Window.drop)
-        await self._written()
+            known = letter is not None and letter.subscription in self._pipeline.registry
+            if letter is not None and known and self._decided(letter, Window.drop):
+                partitions.add(letter.partition)
+        await self._written(partitions)
         return await self._stored(self._letters.remove(letter_ids))
 
     def _decided(self, letter: DeadLetter, decision: Callable[[Window, int, int, bytes], bool]) -> bool:
         """Decide on the event that halts its key; False when it is in no queue (any more)."""
         if not letter.queue_id:
             return False
-        if (letter.partition, 0) not in self._pipeline.reader.owned():
-            raise Unavailable(f"partition {letter.partition} is not owned by this node now; try again")
+        self._check_owned(letter.partition)
         window = self._pipeline.registry.get(letter.subscription).window
         return decision(window, letter.partition, _priority_of(letter), letter.queue_id.encode())
 
@@ -309,12 +311,19 @@ class Operations:
         if await self.requeue.queue_here(letter.subscription, [again]):
             raise Unavailable(f"partition {letter.partition} is not owned by this node now, or has no room; try again")
 
-    async def _written(self) -> None:
+    def _check_owned(self, partition: int) -> None:
+        if (partition, 0) not in self._pipeline.reader.owned():
+            raise Unavailable(f"partition {partition} is not owned by this node now; try again")
+
+    async def _written(self, partitions: Iterable[int]) -> None:
+        """Wait until what was decided is in the log. Raises Unavailable when a partition was lost before that."""
         try:
             async with asyncio.timeout(DISCARD_S):
                 await self._pipeline.settler.written()
         except TimeoutError as error:
             raise Unavailable("the log is slow to take what was decided; try again") from error
+        for partition in partitions:
+            self._check_owned(partition)
 
     async def _stored(self, call: Awaitable[T]) -> T:
         try:

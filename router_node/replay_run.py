@@ -89,8 +89,7 @@ class ReplayRun:
         self._means = means
         self._handed = handed
         self._pace = Pace(replay.rate, means.clock)
-        self._to_us = micros(parse_time(replay.query["to"], "to"))
-        self._stored_us = 0
+        self._to_us = self._stored_us = 0
         self._look_after = 0
         self._noted_at = means.clock.monotonic()
 
@@ -104,8 +103,12 @@ class ReplayRun:
         except (NotFound, InvalidInput) as error:
             log.warning("a replay has failed", replay=self._replay.id, error=str(error))
             await self._note("failed", str(error))
+        except Exception as error:
+            log.error("a replay met an unexpected error", replay=self._replay.id, exc_info=error)
+            await self._note("failed", f"an unexpected {type(error).__name__}; see the log")
 
     async def _pages(self) -> None:
+        self._to_us = micros(parse_time(self._replay.query["to"], "to"))
         while self._means.mine():
             await self._until_there_is_room()
             if self._stored_us < self._to_us:

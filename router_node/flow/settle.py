@@ -198,23 +198,27 @@ class Settler:
                 self._dirty[lane] = driver  # a lane's steps keep their order
             elif (step := lane.take()) is not None:
                 taken.append((lane, driver, step))
+        begun = {lane: self._forgotten[lane.key.partition] for lane, _, _ in taken}
         for start in range(0, len(taken), STEPS_AT_ONCE):
-            await self._step_some(taken[start : start + STEPS_AT_ONCE])
+            await self._step_some(taken[start : start + STEPS_AT_ONCE], begun)
         if self._refused:
             log.warning("the log has no room to spill; trying again", lanes=len(self._refused))
             asyncio.get_running_loop().call_later(PAUSE_S, self._wake)
         elif self._dirty:
             self._wake()
 
-    async def _step_some(self, taken: list[tuple[Lane, Stepping, Taken]]) -> None:
-        begun = {lane: self._forgotten[lane.key.partition] for lane, _, _ in taken}
+    async def _step_some(self, taken: list[tuple[Lane, Stepping, Taken]], begun: dict[Lane, int]) -> None:
+        def is_ours(lane: Lane) -> bool:
+            return begun[lane] == self._forgotten[lane.key.partition]
 
         async def attempt() -> list[tuple[tuple[Lane, Stepping, Taken], LaneStepped | LostPartition | Overloaded]]:
             # Not under the token of a later tenure: what was forgotten since is its new owner's, even if that is us.
-            still = [each for each in taken if begun[each[0]] == self._forgotten[each[0].key.partition]]
+            still = [each for each in taken if is_ours(each[0])]
             return list(zip(still, await self._lanes.step([step.step for _, _, step in still]), strict=True))
 
         for (lane, driver, step), answer in await self._insist(attempt):
+            if isinstance(answer, LostPartition | Overloaded) and not is_ours(lane):
+                continue
             if isinstance(answer, LostPartition):
                 self._lost(answer.partition)
             elif isinstance(answer, Overloaded):

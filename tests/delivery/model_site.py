@@ -290,12 +290,17 @@ class Site:
 
     # -- time and owners
 
+    @property
+    def all_written(self) -> bool:
+        """Nothing is on its way to the log, and what is decided now is written at once."""
+        return not self.node.log.hindered and self.node.pipeline.settler._quiet.is_set()
+
     def turn(self) -> None:
         """Let everything happen that can without time going on; a partition found lost is taken again."""
         self.loop.turn()
         if self.node.lost:
             self._own(self.node, sorted(self.node.lost))
-        if not self.node.log.hindered and self.node.pipeline.settler._quiet.is_set():
+        if self.all_written:
             for promises in self.promises.values():
                 promises.all_written()
 

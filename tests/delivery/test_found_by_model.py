@@ -55,7 +55,9 @@ def test_what_waited_in_a_partition_that_was_lost_does_not_count_against_what_ma
             for handed in site.promises["one"].open():
                 site.say(taker, "nack", handed.delivery_id)
             site.lapse()
+            site.advance(0.1)
         site.publish([("d", 5)])
+        site.advance(0.1)
 
         assert [handed.fate.stream for handed in site.promises["one"].open()] == [("d", 5)]
         assert site.promises["one"].broken == []

@@ -161,7 +161,7 @@ class LaneModel(RuleBasedStateMachine):
         names = sorted(self.site.promises)
         self.site.pause(names[place % len(names)], paused=paused)
 
-    @precondition(lambda self: self._halted() and not self.site.node.log.hindered)
+    @precondition(lambda self: self._halted() and self.site.all_written)
     @rule(place=places, replay=st.booleans())
     def decide(self, place: int, replay: bool) -> None:
         name, fate = self._halted()[place % len(self._halted())]

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from router_client.errors import EventRouterError
+from router_node import replay_run
 from router_node.contract import Attachment, Delivery, Settlement
 from tests.edges.served import Served
 from tests.support.signals import wait_for
@@ -129,6 +130,22 @@ async def test_a_replay_for_a_subscription_that_is_deleted_fails_and_says_why(no
     started = await api("POST", "/v1/replays", {"subscription": "one", "rate": 50}, 201)
     await api("DELETE", "/v1/subscriptions/one?backlog=discard")
     assert "no subscription named one" in (await api.done(started["id"], "failed"))["error"]
+
+
+async def test_a_fault_of_ours_costs_the_replay_and_not_the_node(
+    node: Served, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api("PUT", "/v1/subscriptions/one", {"topics": ["a.>"]})
+    await api.publish(0, 1)
+    await api.stored(1)
+
+    def broken(_: object) -> int:
+        raise RuntimeError("no slot")
+
+    monkeypatch.setattr(replay_run, "slot_of", broken)
+    started = await api("POST", "/v1/replays", {"subscription": "one"}, 201)
+    assert (await api.done(started["id"], "failed"))["error"] == "an unexpected RuntimeError; see the log"
+    await api("GET", "/healthz")
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

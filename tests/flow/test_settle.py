@@ -1,4 +1,4 @@
-"""The settler when the log has no room for what a lane adds: everything else goes on."""
+"""The settler when the log has no room for what a lane adds, and when a partition changes owner under a step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from router_client.errors import Overloaded
 from router_node.delivery.item import Head, Item
 from router_node.delivery.lane import Lane, Taken
+from router_node.flow import settle
 from router_node.flow.settle import Settler
 from router_node.log.memory import MemoryLog
 from router_node.log.port import Entry, LaneKey, LaneStep, LaneStepped, LostPartition, NewRecord, Position, Settled
@@ -111,3 +112,68 @@ async def test_entries_settle_together_and_at_once_when_somebody_waits(monkeypat
 
     assert log.calls == [3]
     assert settler.unsettled_events == 0
+
+
+class HeldLog(FullLog):
+    """Steps are answered when they are let through."""
+
+    full = False
+
+    def __init__(self) -> None:
+        super().__init__(Letters())
+        self.asked = asyncio.Event()
+        self.through = asyncio.Event()
+        self.made: list[LaneStep] = []
+
+    async def step(self, steps: Sequence[LaneStep]) -> list[LaneStepped | LostPartition | Overloaded]:
+        self.asked.set()
+        self.made += steps
+        answers = await super().step(steps)
+        await self.through.wait()
+        return answers
+
+
+def spilling(settler: Settler, subscription: str) -> Lane:
+    lane = Lane(LaneKey(0, subscription, 5))
+    lane.spilling = True
+    lane.unsaved.append(Item(lane, Position(1, 1), 1, b"1", HEAD, 0.0, keyed=False))
+    settler.make_durable(lane, Driver())
+    return lane
+
+
+async def test_a_step_refused_for_want_of_room_is_not_made_for_the_next_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "PAUSE_S", 0.001)
+    log = HeldLog()
+    log.full = True
+    settler = Settler(log, log, lambda partition: None)
+    spilling(settler, "late")
+    running = asyncio.create_task(settler.run())
+    await log.asked.wait()
+
+    settler.forget(0)
+    log.full = False
+    log.through.set()
+    await settler.quiet()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert len(log.made) == 1
+    assert (await log.load(0)).queued == {}
+
+
+async def test_steps_that_wait_for_others_are_not_made_for_the_next_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "STEPS_AT_ONCE", 1)
+    log = HeldLog()
+    settler = Settler(log, log, lambda partition: None)
+    first, _ = spilling(settler, "first"), spilling(settler, "second")
+    running = asyncio.create_task(settler.run())
+    await log.asked.wait()
+
+    settler.forget(0)
+    log.through.set()
+    await settler.quiet()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert [step.lane for step in log.made] == [first.key]
+    assert (await log.load(0)).queued == {first.key: 1}
