@@ -277,6 +277,34 @@ async def test_discarding_a_lane_leaves_no_trace(logs: Logs) -> None:
     assert state.high_water == {other: Position(7, 2)}
 
 
+async def test_the_oldest_unsettled_event_of_any_stream_is_known(logs: Logs) -> None:
+    assert await logs.ingest.oldest(range(8)) is None
+    before_us = await logs.ingest.now_us()
+    await logs.ingest.append([record(1, priority=2, partition=P)])
+    between_us = await logs.ingest.now_us()
+    await logs.ingest.append([record(2, priority=9, partition=P), record(3, partition=P + 1)])
+    first = await logs.ingest.read([(P, 2)], 10)
+    oldest = await logs.ingest.oldest(range(8))
+    assert oldest == first[0].accepted_at_us
+    assert before_us <= oldest <= between_us
+    await logs.ingest.settle(first)
+    later = await logs.ingest.oldest(range(8))
+    assert later is not None
+    assert later > between_us
+    await logs.ingest.settle(await logs.ingest.read([(P, 9), (P + 1, 5)], 10))
+    assert await logs.ingest.oldest(range(8)) is None
+
+
+@SHARED
+async def test_an_entry_without_a_time_is_as_old_as_its_id(logs: Logs) -> None:
+    before_us = await logs.ingest.now_us()
+    await logs.redis.one(("XADD", Keys("test").ingest(P, 5), "*", "f", "16"))
+    await logs.ingest.append([record(1)])
+    oldest = await logs.ingest.oldest(range(8))
+    assert oldest is not None
+    assert before_us - 1000 <= oldest <= await logs.ingest.now_us()
+
+
 @SHARED
 async def test_a_stale_token_changes_nothing(logs: Logs) -> None:
     """Fencing: another node has the lease, so whatever changes the partition is refused in the same atomic step."""
