@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 
 import structlog
+from starlette.types import Scope
+
+from router_node.destinations.voice import Voice
 
 log = structlog.get_logger(__name__)
 
@@ -17,6 +22,7 @@ class Fault(StrEnum):
     UNKNOWN_DELIVERIES = "unknown_deliveries"
     SLOW_READERS = "slow_readers"
     NO_HELLO = "no_hello"
+    VANISHED = "vanished"
     REFUSED_CONNECTIONS = "refused_connections"
 
 
@@ -25,6 +31,7 @@ TOLD = {
     Fault.UNKNOWN_DELIVERIES: "a client settles deliveries that it does not have (any more)",
     Fault.SLOW_READERS: "a client reads too slowly and is cut off",
     Fault.NO_HELLO: "a client connected and said no hello",
+    Fault.VANISHED: "a client answers no pings and is let go",
     Fault.REFUSED_CONNECTIONS: "connections are refused: the node has as many as it may",
 }
 
@@ -32,25 +39,41 @@ TOLD = {
 class Conduct:
     """The faults of all clients of a node."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.counts: Counter[Fault] = Counter()
+        self._now = now
+        self._voice = Voice()
 
-    def client(self) -> Client:
-        """Begin to watch a connection."""
-        return Client(self)
+    def client(self, peer: str = "") -> Client:
+        """Begin to watch a connection; ``peer`` says whose it is, see :func:`peer_of`."""
+        return Client(self, peer)
+
+    def passing(self, fault: Fault, detail: str = "", times: int = 1) -> None:
+        """Note a fault of a request, which leaves nothing to remember it by: each kind is said once a minute."""
+        self.counts[fault] += times
+        held_back = self._voice.may_say(fault, self._now())
+        if held_back is not None:
+            log.warning(TOLD[fault], detail=detail[:200], not_said_before=held_back)
 
 
 class Client:
     """The faults of one connection."""
 
-    def __init__(self, conduct: Conduct) -> None:
+    def __init__(self, conduct: Conduct, peer: str) -> None:
         self._conduct = conduct
+        self._peer = peer
         self._counts: Counter[Fault] = Counter()
 
     def did(self, fault: Fault, detail: str = "", times: int = 1) -> int:
         """Note a fault; returns how often this connection has done that."""
         self._conduct.counts[fault] += times
         if not self._counts[fault]:
-            log.warning(TOLD[fault], detail=detail[:200])
+            log.warning(TOLD[fault], client=self._peer, detail=detail[:200])
         self._counts[fault] += times
         return self._counts[fault]
+
+
+def peer_of(scope: Scope) -> str:
+    """Return the address of who connected, such as ``10.0.0.7:51234``, empty when it is not known."""
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else ""

@@ -16,7 +16,6 @@ class Connections:
     def __init__(self, limit: int, conduct: Conduct) -> None:
         self._limit = limit
         self.conduct = conduct
-        self._crowd = conduct.client()
         self._enders: dict[object, Callable[[], None]] = {}
         self._none_left = asyncio.Event()
         self._none_left.set()
@@ -32,7 +31,7 @@ class Connections:
         Raises Overloaded beyond the limit.
         """
         if len(self._enders) >= self._limit:
-            self._crowd.did(Fault.REFUSED_CONNECTIONS)
+            self.conduct.passing(Fault.REFUSED_CONNECTIONS)
             raise Overloaded(f"this node serves {self._limit} connections already")
         key = object()
         self._enders[key] = end

@@ -89,7 +89,7 @@ class SubscriptionRoutes:
         said = wire.read_settle(await self._bodies.json(request))
         unknown = await self._engine.settle(request.path_params["name"], settlement(said))
         if unknown:
-            self._connections.conduct.client().did(Fault.UNKNOWN_DELIVERIES, ", ".join(unknown[:5]), len(unknown))
+            self._connections.conduct.passing(Fault.UNKNOWN_DELIVERIES, ", ".join(unknown[:5]), len(unknown))
         return json_response({"unknown": unknown})
 
     def _wait_s(self, value: object) -> float:

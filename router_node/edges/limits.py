@@ -51,6 +51,10 @@ class Limits:
     """How often a stream of server-sent events says that it is alive, when there is nothing else to say."""
     stall_s: float = 30.0
     """How long a stream's client may read nothing; then it is cut off."""
+    unread_s: float = 40.0
+    """How long any connection may leave unread what was sent on it; then the system breaks it off."""
+    ping_s: float = 20.0
+    """How often a WebSocket is pinged, and how long the answer may take."""
     drain_s: float = 5.0
     """How long a stopping node lets requests and connections finish."""
 

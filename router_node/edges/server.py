@@ -10,17 +10,16 @@ from contextlib import contextmanager
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from router_node.config import Settings
 from router_node.contract import Engine, Management
 from router_node.edges.app import App, create_app
 from router_node.edges.conduct import Conduct
 from router_node.edges.limits import Limits
+from router_node.edges.protocols import HttpProtocol, WebSocketProtocol, bound_unread
 from router_node.edges.websocket_session import Identity
 
 BACKLOG = 2048
-MAX_HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_S = 75  # longer than load balancers keep an idle connection, so that they close it and not we
 
 log = structlog.get_logger(__name__)
@@ -60,28 +59,6 @@ class _Server(uvicorn.Server):
             await asyncio.wait(tasks, timeout=1)
 
 
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with a bound on the head of a request, of which it has none."""
-
-    _head_bytes: int | None = None
-
-    def data_received(self, data: bytes) -> None:
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.send_400_response(f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
-                return
-        super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        self._head_bytes = 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._head_bytes = None
-        super().on_headers_complete()
-
-
 async def serve(
     engine: Engine,
     management: Management,
@@ -112,6 +89,7 @@ async def serve_app(
     app: App, listener: socket.socket, limits: Limits, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
     """Serve ``app`` on a listening socket until ``stop`` is set; see :func:`serve`."""
+    bound_unread(listener, limits.unread_s)
     server = _Server(_config(app, limits), ready)
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(sockets=[listener]), name="http server")
@@ -146,9 +124,11 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
 def _config(app: App, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=_Protocol,
+        http=HttpProtocol,
         loop="none",
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
+        ws_ping_interval=limits.ping_s,
+        ws_ping_timeout=limits.ping_s,
         ws_max_size=limits.max_frame_bytes,
         ws_per_message_deflate=False,
         lifespan="off",

@@ -9,12 +9,14 @@ from starlette.types import Receive, Scope, Send
 
 from router_client.errors import EventRouterError
 from router_node.contract import Engine
+from router_node.edges.conduct import Client, Fault, peer_of
 from router_node.edges.connections import Connections
 from router_node.edges.limits import Limits
 from router_node.edges.problems import problem_response, unexpected
 from router_node.edges.websocket_session import Closing, Identity, Session
 
 FAILED = 1011
+UNREADABLE = {1002: "no WebSocket frame", 1007: "text that is not UTF-8", 1009: "a message that is too large"}
 
 
 class WebSocketEndpoint:
@@ -29,19 +31,22 @@ class WebSocketEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept, converse, close; a node with too many connections refuses the upgrade with a problem."""
         await receive()  # websocket.connect
-        session = Session(self._engine, self._identity, self._limits, self._connections.conduct.client())
+        client = self._connections.conduct.client(peer_of(scope))
+        session = Session(self._engine, self._identity, self._limits, client)
         try:
             with self._connections.admitted(session.drain):
-                await self._converse(session, receive, send)
+                await self._converse(session, client, receive, send)
         except OSError:
             return  # the client has gone: nobody is left to tell
         except EventRouterError as error:
             await problem_response(error)(scope, receive, send)
 
-    async def _converse(self, session: Session, receive: Receive, send: Send) -> None:
+    async def _converse(self, session: Session, client: Client, receive: Receive, send: Send) -> None:
         async def next_frame() -> str | None:
             message = await receive()
             if message["type"] == "websocket.disconnect":
+                if message.get("code") in UNREADABLE:
+                    client.did(Fault.BAD_FRAMES, UNREADABLE[message["code"]])
                 raise EOFError
             text: str | None = message.get("text")
             return text

@@ -10,6 +10,8 @@ import aiohttp
 import orjson
 import pytest
 
+from router_node.edges.limits import Limits
+from router_node.edges.sse import CREDIT
 from router_node.node import embedded
 from tests.edges.served import Served, served
 from tests.support.signals import wait_for
@@ -127,6 +129,37 @@ async def test_a_reader_that_stalls_is_cut_off_and_costs_a_bounded_buffer(brisk:
                 await publish(http, *["a.b"] * 20, text="x" * 20_000)
         await wait_for(lambda: len(brisk.app.connections) == 0, 10, "the reader is cut off")
     assert await brisk.management.subscriptions() == []
+
+
+async def test_one_that_reads_slowly_but_reads_gets_each_event_once(brisk: Served) -> None:
+    count, reads = 250, 100_000
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    with raw:
+        raw.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(raw, ("127.0.0.1", brisk.port))
+        await loop.sock_sendall(raw, b"GET /v1/stream?topic=%3E HTTP/1.1\r\nHost: x\r\n\r\n")
+        await wait_for(lambda: len(brisk.app.connections) == 1, 5, "the stream is open")
+        await brisk.engine.publish([{"type": "a.b", "payload": {"text": "x" * 100_000}} for _ in range(count)])
+        got = b""
+        async with asyncio.timeout(40):
+            # 25 MB at less than 10 MB a second: all of it takes many times longer than a reader may read nothing.
+            while got.count(b"\nid: ") < count:
+                more = await loop.sock_recv(raw, reads)
+                assert more, "it is cut off"
+                got += more
+                await asyncio.sleep(0.01)
+    ids = [line for line in got.split(b"\n") if line.startswith(b"id: ")]
+    assert (len(ids), len(set(ids))) == (count, count)
+    assert not brisk.app.connections.conduct.counts
+
+
+async def test_a_stream_has_no_ack_timeout_to_speak_of(node: Served, http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/stream", params={"topic": ">"}) as response:
+        await Reader(response).next()
+        (found,) = await node.management.subscriptions()
+    assert found["ack_timeout_s"] > CREDIT * Limits().stall_s, "all it may hold is sent before that, however slowly"
 
 
 async def test_a_node_that_stops_says_so_and_ends_it(node: Served, http: aiohttp.ClientSession) -> None:
