@@ -65,13 +65,16 @@ class Failure(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """What a consumer says of its deliveries: done, failed, give up, more time. Also the body of HTTP's settle."""
+    """What a consumer says of its deliveries: done, failed, give up, more time; and how many more it takes of which
+    subscription, as Credit does. Also the body of HTTP's settle, without the last.
+    """
 
     ref: Ref | None
     ack: list[str]
     nack: list[Failure]
     reject: list[Failure]
     extend: list[str]
+    credit: Mapping[str, int]
 
 
 class Credit(NamedTuple):
@@ -115,9 +118,12 @@ def unsubscribe(ref: Ref, name: str) -> bytes:
     return orjson.dumps({"op": "unsubscribe", "ref": ref, "name": name})
 
 
-def settle(settlement: Mapping[str, Any]) -> bytes:
-    """Settle deliveries; ``settlement`` has ``ack``, ``nack``, ``reject`` and ``extend``, each optional."""
-    return orjson.dumps({"op": "settle", **settlement})
+def settle(settlement: Mapping[str, Any], credit: Mapping[str, int]) -> bytes:
+    """Settle deliveries, and allow more of the subscriptions that ``credit`` names.
+
+    ``settlement`` has ``ack``, ``nack``, ``reject`` and ``extend``, each optional.
+    """
+    return orjson.dumps({"op": "settle", **settlement, **({"credit": credit} if credit else {})})
 
 
 def credit(name: str, add: int) -> bytes:
@@ -229,6 +235,7 @@ def read_settle(body: object, *also: str) -> Settle:
         _failures(body, "nack", "delivery_id", "delay_s", "error"),
         _failures(body, "reject", "delivery_id", "error"),
         _ids(body, "extend"),
+        _credits(body) if "credit" in also else {},
     )
 
 
@@ -272,7 +279,7 @@ def _unsubscribe(frame: dict[str, Any]) -> Unsubscribe:
 
 
 def _settle(frame: dict[str, Any]) -> Settle:
-    return read_settle(frame, "op", "ref")
+    return read_settle(frame, "op", "ref", "credit")
 
 
 def _credit(frame: dict[str, Any]) -> Credit:
@@ -313,6 +320,15 @@ def _count(value: object, field: str, low: int) -> int:
     if type(value) is not int or not low <= value <= MAX_CREDIT:
         raise InvalidInput(f"an integer from {low} to {MAX_CREDIT}", field=field)
     return value
+
+
+def _credits(body: Mapping[str, Any]) -> Mapping[str, int]:
+    credit = body.get("credit")
+    if credit is None:
+        return {}
+    if not isinstance(credit, dict):
+        raise InvalidInput("an object of subscriptions and how many more they may deliver", field="credit")
+    return {name: _count(more, f"credit.{name}", 1) for name, more in credit.items()}
 
 
 def _ids(body: Mapping[str, Any], field: str) -> list[str]:

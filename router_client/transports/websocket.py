@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from router_client import wire
@@ -30,7 +29,7 @@ from router_client.spec import SubscriptionSpec
 from router_client.transports.http_calls import HttpCalls, HttpRecords
 from router_client.transports.port import Channel, Inbox, Outcome, Records, read_outcome
 from router_client.transports.websocket_channel import WebSocketChannel
-from router_client.transports.websocket_link import dial, lost
+from router_client.transports.websocket_link import Link, dial, lost
 
 PIPELINED = 16
 
@@ -63,7 +62,8 @@ class WebSocketTransport:
         self._publishes: dict[int, _Publish] = {}
         self._asked: dict[int, asyncio.Future[None]] = {}
         self._channels: dict[str, WebSocketChannel] = {}
-        self._link: ClientConnection | None = None
+        self._link: Link | None = None
+        self._fault: ConnectionLost | None = None
         self._outbox: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._quiet = asyncio.Event()
@@ -164,7 +164,11 @@ class WebSocketTransport:
     # Sending: what is put into the outbox goes out in order, or is dropped with its connection.
 
     def _send(self, frame: bytes) -> None:
-        if self._link is not None:
+        if self._link is None:
+            return
+        if not self._outbox and self._link.takes_more:
+            self._link.send_now(frame)
+        else:
             self._outbox.append(frame)
             self._wake.set()
             self._quiet.clear()
@@ -219,8 +223,10 @@ class WebSocketTransport:
             self._disconnected()
             await link.close()
 
-    def _connected(self, link: ClientConnection) -> None:
+    def _connected(self, link: Link) -> None:
         self._link = link
+        self._fault = None
+        link.take = self._heard
         self._moving = False
         if not self._channels:
             self._reconnector.succeeded()
@@ -251,7 +257,7 @@ class WebSocketTransport:
             if not publish.answer.done():
                 publish.answer.set_exception(error)
 
-    async def _write(self, link: ClientConnection) -> None:
+    async def _write(self, link: Link) -> None:
         try:
             while True:
                 await self._wake.wait()
@@ -265,14 +271,25 @@ class WebSocketTransport:
         except ConnectionClosed as error:
             raise lost(error) from error
 
-    async def _read(self, link: ClientConnection) -> None:
+    async def _read(self, link: Link) -> None:
+        """Wait for the end of the connection: what is a frame never gets here."""
         try:
-            while True:
-                self._take(orjson.loads(await link.recv(decode=False)))
+            message = await link.recv(decode=False)
+            raise ConnectionLost(f"the router sent what is not a frame: {message!r:.100}")
         except ConnectionClosed as error:
-            raise lost(error) from error
+            raise self._fault or lost(error) from error
+
+    def _heard(self, message: bytes) -> None:
+        if self._fault is not None:
+            return
+        try:
+            self._take(orjson.loads(message))
+        except ConnectionLost as error:
+            self._fault = error
         except (KeyError, TypeError, ValueError) as error:
-            raise ConnectionLost(f"the router sent what is not a frame: {error!r}") from error
+            self._fault = ConnectionLost(f"the router sent what is not a frame: {error!r}")
+        if self._fault is not None:
+            self._abort()
 
     def _take(self, frame: dict[str, Any]) -> None:
         op, ref = frame.get("op"), frame.get("ref")

@@ -68,10 +68,8 @@ class WebSocketChannel:
         """See Channel."""
         if self._over:
             return
-        self._send(wire.settle(settlement.to_object()))
-        # At once, not half a window at a time: the router may hold to a smaller window than the one asked for.
-        if credit:
-            self._send(wire.credit(self._spec.name, credit))
+        # Credit at once, not half a window at a time: the router may hold to a smaller window than the one asked for.
+        self._send(wire.settle(settlement.to_object(), {self._spec.name: credit} if credit else {}))
 
     async def close(self) -> None:
         """See Channel. The router's answer says that every settlement sent before has been taken."""

@@ -197,7 +197,7 @@ class Session:
             case wire.Publish():
                 await self._start_publish(frame, tasks)
             case wire.Credit():
-                self._credit(frame)
+                self._credit(frame.name, frame.add)
             case wire.Subscribe():
                 await self._subscribe(frame)
             case wire.Unsubscribe():
@@ -257,10 +257,10 @@ class Session:
         self._forget(subscription)
         self._outbox.put(wire.unsubscribed(frame.ref, frame.name))
 
-    def _credit(self, frame: wire.Credit) -> None:
-        attachment = self._named(frame.name).attachment
+    def _credit(self, name: str, more: int) -> None:
+        attachment = self._named(name).attachment
         if attachment is not None:
-            attachment.add_credit(frame.add)
+            attachment.add_credit(more)
 
     def _settle(self, frame: wire.Settle) -> None:
         parts, unknown = by_subscription(frame, self._by_key)
@@ -270,6 +270,8 @@ class Session:
                 unknown += [f"{key}.{own_id}" for own_id in attachment.settle(part)]
         if unknown:
             self._report_unknown(frame.ref, unknown)
+        for name, more in frame.credit.items():
+            self._credit(name, more)
 
     def _report_unknown(self, ref: wire.Ref | None, unknown: list[str]) -> None:
         named = ", ".join(unknown[:MAX_NAMED]) + (", ..." if len(unknown) > MAX_NAMED else "")

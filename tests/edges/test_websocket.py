@@ -125,6 +125,17 @@ async def test_deliveries_come_within_credit_and_are_settled(node: Served) -> No
         assert (await link.ask(op="ping"))["op"] == "pong"
 
 
+async def test_credit_comes_with_what_is_settled(node: Served) -> None:
+    async with node.link() as link:
+        await subscribe(link, credit=1)
+        await publish(node, "e1", "e2", "e3")
+        (first,) = await link.deliveries(1)
+        await link.send(op="settle", ack=[first["delivery_id"]], credit={"late": 2})
+        assert [each["event"]["id"] for each in await link.deliveries(2)] == ["e2", "e3"]
+        refused = await link.ask(op="settle", ref=7, credit={"never": 1})
+        assert (refused["ref"], refused["error"]["code"], refused["error"]["field"]) == (7, "not_found", "name")
+
+
 async def test_ids_that_are_not_in_flight_are_named_and_nothing_else_suffers(node: Served) -> None:
     async with node.link() as link:
         await subscribe(link)
@@ -226,6 +237,9 @@ BAD_FRAMES: list[tuple[str | bytes, str]] = [
     ('{"op":"subscribe","ref":1,"name":"x","topics":["a"],"colour":1}', "colour"),
     ('{"op":"unsubscribe","ref":1}', "name"),
     ('{"op":"unsubscribe","ref":1,"name":"never"}', "name"),
+    ('{"op":"settle","credit":["late"]}', "credit"),
+    ('{"op":"settle","credit":{"late":0}}', "credit.late"),
+    ('{"op":"settle","credit":{"late":10001}}', "credit.late"),
     ('{"op":"credit","name":"late"}', "add"),
     ('{"op":"credit","name":"late","add":0}', "add"),
     ('{"op":"credit","name":"late","add":true}', "add"),

@@ -14,21 +14,21 @@ class Link:
     """The router's end of one connection, already greeted."""
 
     def __init__(self, connection: ServerConnection) -> None:
-        self._connection = connection
+        self.connection = connection
         self.hello: dict[str, Any] = {}
 
     async def next(self, op: str) -> dict[str, Any]:
         """Return the next frame with that ``op``, leaving out those before it."""
         while True:
-            frame: dict[str, Any] = orjson.loads(await self._connection.recv())
+            frame: dict[str, Any] = orjson.loads(await self.connection.recv())
             if frame["op"] == op:
                 return frame
 
     async def send(self, op: str, **members: Any) -> None:
-        await self._connection.send(orjson.dumps({"op": op, **members}).decode())
+        await self.connection.send(orjson.dumps({"op": op, **members}).decode())
 
     async def send_text(self, text: str) -> None:
-        await self._connection.send(text)
+        await self.connection.send(text)
 
     async def confirm(self, frame: dict[str, Any]) -> None:
         """Answer a publish as accepted, a subscribe as subscribed, an unsubscribe as unsubscribed."""
@@ -46,7 +46,7 @@ class Link:
 
     def drop(self) -> None:
         """Reset the connection."""
-        self._connection.transport.abort()
+        self.connection.transport.abort()
 
 
 class ScriptedRouter:

@@ -32,8 +32,10 @@ def test_a_node_reads_what_a_client_builds() -> None:
     assert read(wire.unsubscribe(2, "late")) == wire.Unsubscribe(2, "late")
     assert read(wire.credit("late", 3)) == wire.Credit(None, "late", 3)
     assert read(wire.ping()) == wire.Ping(None)
-    settled = read(wire.settle({"ack": ["1"], "nack": ["2", {"delivery_id": "3", "delay_s": 1}], "extend": ["4"]}))
-    assert settled == wire.Settle(None, ["1"], [wire.Failure("2"), wire.Failure("3", 1)], [], ["4"])
+    said = {"ack": ["1"], "nack": ["2", {"delivery_id": "3", "delay_s": 1}], "extend": ["4"]}
+    settled = read(wire.settle(said, {"late": 3}))
+    assert settled == wire.Settle(None, ["1"], [wire.Failure("2"), wire.Failure("3", 1)], [], ["4"], {"late": 3})
+    assert read(wire.settle({"ack": ["1"]}, {})) == wire.Settle(None, ["1"], [], [], [], {})
 
 
 def test_a_client_reads_what_a_node_builds() -> None:
