@@ -82,6 +82,10 @@ class Keys:
         """Pub/sub channel of messages for one node."""
         return f"er:{self.cluster}:node:{node}"
 
+    def doorbell(self, node: str) -> str:
+        """Pub/sub channel of entries for a node that owns their partitions."""
+        return f"er:{self.cluster}:bell:{node}"
+
     def notices(self) -> str:
         """Pub/sub channel of what all nodes should hear."""
         return f"er:{self.cluster}:notices"

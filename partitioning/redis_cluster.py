@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from redis.exceptions import (
 )
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Script, reply_of
+from partitioning.redis_commands import Command, Hear, Script, reply_of
 from partitioning.redis_pipeline import RedisPipeline
 from partitioning.redis_slots import Topology, slot_of
 from partitioning.redis_url import Address, ManyHosts, text_of
@@ -74,7 +74,7 @@ class RedisCluster:
     """
 
     def __init__(
-        self, url: ManyHosts, scripts: Sequence[Script], *, connections: int = 16, timeout_s: float = 5.0
+        self, url: ManyHosts, scripts: Sequence[Script], *, connections: int = 4, timeout_s: float = 5.0
     ) -> None:
         self._url = url
         self._scripts = scripts
@@ -100,13 +100,32 @@ class RedisCluster:
         """See Commands."""
         return reply_of(command, (await self.run([command]))[0])
 
-    @asynccontextmanager
-    async def subscribed(self, *channels: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
+    def can_tell(self) -> bool:
+        """See Commands."""
+        return self._topology is not None and self._link(self._topology.home).can_tell()
+
+    def tell(self, commands: Sequence[Command]) -> bool:
+        """See Commands. They go to the primary that commands without a key go to."""
+        return self._topology is not None and self._link(self._topology.home).tell(commands)
+
+    async def ready_to_tell(self) -> None:
         """See Commands."""
         topology = await self._current()
         try:
-            async with self._link(topology.home).subscribed(*channels) as messages:
-                yield messages
+            await self._link(topology.home).ready_to_tell()
+        except RedisUnavailable:
+            self._forget(topology)
+            raise
+
+    @asynccontextmanager
+    async def listening(
+        self, channels: Sequence[str], hear: Hear, heard: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Awaitable[None]]:
+        """See Commands."""
+        topology = await self._current()
+        try:
+            async with self._link(topology.home).listening(channels, hear, heard) as ending:
+                yield ending
         except RedisUnavailable:
             self._forget(topology)
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha1
 from importlib.resources import files
@@ -14,6 +14,7 @@ from partitioning.errors import RedisUnavailable
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
+Hear = Callable[[str, bytes], None]
 
 
 class Script(NamedTuple):
@@ -47,10 +48,28 @@ class Commands(Protocol):
         """Run one command and return its reply. Raises RedisUnavailable, also when the reply is an error."""
         ...
 
-    def subscribed(self, *channels: str) -> AbstractAsyncContextManager[AsyncIterator[tuple[str, bytes]]]:
-        """Listen to channels, from when the server has confirmed all of them: (channel, payload) each.
+    def can_tell(self) -> bool:
+        """There is a connection for :meth:`tell`, and it takes more now."""
+        ...
 
-        Raises RedisUnavailable when that fails or the connection is lost.
+    async def ready_to_tell(self) -> None:
+        """Return when :meth:`can_tell`. Raises RedisUnavailable."""
+        ...
+
+    def tell(self, commands: Sequence[Command]) -> bool:
+        """Send commands whose replies nobody needs, after those told before; that they run cannot be known.
+
+        False when they certainly do not, as there is no connection any more.
+        """
+        ...
+
+    def listening(
+        self, channels: Sequence[str], hear: Hear, heard: Callable[[], None] = lambda: None
+    ) -> AbstractAsyncContextManager[Awaitable[None]]:
+        """Have ``hear`` called with channel and payload of each message, once the server has confirmed all channels.
+
+        It is called as messages come, and ``heard`` after those that came at once; both must return at once. What the
+        block is given is awaited to learn of the end of the connection: it raises RedisUnavailable, as entering does.
         """
         ...
 

@@ -12,7 +12,7 @@ from partitioning.redis_sentinel import RedisSentinel
 from partitioning.redis_url import CLUSTER_SCHEMES, SCHEMES, SENTINEL_SCHEMES, ManyHosts
 
 
-def connect(url: str, scripts: Sequence[Script], *, connections: int = 16, timeout_s: float = 5.0) -> Commands:
+def connect(url: str, scripts: Sequence[Script], *, connections: int = 4, timeout_s: float = 5.0) -> Commands:
     """Return the way to run commands at ``url``; nothing is connected yet.
 
     ``connections`` bounds those to one server, ``timeout_s`` each call. Raises ValueError for a URL that cannot be

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import (
@@ -14,15 +15,17 @@ from redis.asyncio.connection import (
     parse_url,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from partitioning.redis_url import Address
 
 Find = Callable[[], Awaitable[Address]]
 
 
-class _Whole(AbstractConnection):
-    """Cancelled or failed while it opens, redis-py leaves a connection that looks open, with replies outstanding.
+class RedisConnection(AbstractConnection):
+    """Opens as redis-py does, with all that a URL may ask for, and is then handed over.
 
+    Cancelled or failed while it opens, redis-py's own would look open, with replies outstanding.
     With ``find``, each opening asks it where the primary is, and a server that is none is refused.
     """
 
@@ -31,6 +34,7 @@ class _Whole(AbstractConnection):
         self._find = find
 
     async def connect(self) -> None:
+        """Open it; cancelled or failed, it is closed."""
         if self.is_connected:
             return
         whole = False
@@ -45,6 +49,25 @@ class _Whole(AbstractConnection):
             if not whole:
                 await asyncio.shield(self.disconnect(nowait=True))
 
+    @property
+    def peer(self) -> Address | None:
+        """The server's address; None for a socket of this machine."""
+        host, port = getattr(self, "host", None), getattr(self, "port", None)
+        return (host, port) if host is not None and port is not None else None
+
+    @property
+    def error_of(self) -> Callable[[str], RedisError]:
+        """Finds the exception for the text of an error reply."""
+        return self._parser.parse_error
+
+    def hand_over(self) -> asyncio.StreamWriter:
+        """Return the open stream, which is the caller's from here on; this object is closed."""
+        stream, self._writer, self._reader = self._writer, None, None
+        self._parser.on_disconnect()  # type: ignore[no-untyped-call]
+        if stream is None:
+            raise RedisConnectionError("the connection is closed")
+        return stream
+
     async def _check_role(self) -> None:
         await self.send_command("ROLE", check_health=False)
         role = (await self.read_response())[0]
@@ -52,19 +75,19 @@ class _Whole(AbstractConnection):
             raise RedisConnectionError(f"{self.host}:{self.port} should be the primary and is a {role.decode()}")
 
 
-class _TcpConnection(_Whole, Connection):
+class _TcpConnection(RedisConnection, Connection):
     pass
 
 
-class _TlsConnection(_Whole, SSLConnection):
+class _TlsConnection(RedisConnection, SSLConnection):
     pass
 
 
-class _UnixConnection(_Whole, UnixDomainSocketConnection):
+class _UnixConnection(RedisConnection, UnixDomainSocketConnection):
     pass
 
 
-_WHOLE: dict[type[AbstractConnection], Callable[..., AbstractConnection]] = {
+_KINDS: dict[type[AbstractConnection], Callable[..., RedisConnection]] = {
     Connection: _TcpConnection,
     SSLConnection: _TlsConnection,
     UnixDomainSocketConnection: _UnixConnection,
@@ -72,7 +95,7 @@ _WHOLE: dict[type[AbstractConnection], Callable[..., AbstractConnection]] = {
 
 
 def connection_options(url: str, connect_within_s: float) -> dict[str, Any]:
-    """Return what redis-py's pools and ``connection_class`` take. Raises ValueError for a bad URL."""
+    """Return what redis-py's clients and ``connection_class`` take. Raises ValueError for a bad URL."""
     own: dict[str, Any] = {
         # No socket_timeout: with one, redis-py writes through asyncio.wait_for, which on Python 3.11 can swallow a
         # cancellation that arrives as the write completes. Callers bound the whole exchange instead.
@@ -81,7 +104,7 @@ def connection_options(url: str, connect_within_s: float) -> dict[str, Any]:
         "protocol": 2,
     }
     options: dict[str, Any] = dict(parse_url(url))
-    connection_class = _WHOLE[options.pop("connection_class", Connection)]
+    connection_class = _KINDS[options.pop("connection_class", Connection)]
     if refused := own.keys() & options.keys():
         raise ValueError(f"option {min(refused)!r} is not for a URL to set")
     try:
@@ -89,3 +112,10 @@ def connection_options(url: str, connect_within_s: float) -> dict[str, Any]:
     except TypeError as error:
         raise ValueError(f"unknown option: {error}") from None
     return {"connection_class": connection_class, **options, **own}
+
+
+def connection_maker(url: str, connect_within_s: float, find: Find | None) -> Callable[[], RedisConnection]:
+    """Return what makes connections that are still to be opened. Raises ValueError for a bad URL."""
+    options = connection_options(url, connect_within_s)
+    kind: Callable[..., RedisConnection] = options.pop("connection_class")
+    return partial(kind, find=find, **options)

@@ -1,30 +1,29 @@
-"""Many commands to Redis in one write: packed by hiredis itself, which costs a third of redis-py's own packing."""
+"""Commands on one Redis server: a few connections, each shared by many calls."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import hiredis
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Script, reply_of
-from partitioning.redis_connection import Find, connection_options
+from partitioning.redis_commands import Command, Hear, Script, reply_of
+from partitioning.redis_connection import Find, RedisConnection, connection_maker
 from partitioning.redis_url import Address
+from partitioning.redis_wire import RedisListener, RedisWire
 
 
 class RedisPipeline:
-    """Runs batches of commands on pooled connections, each batch as one write and one read of all replies.
+    """Runs batches of commands, each as one write and one read of all replies.
 
-    Safe to cancel: a connection with replies outstanding is dropped, never given to the next caller. With ``find``,
-    every new connection goes where that says, and ``url`` gives no more than the options.
+    A call goes to the connection with the least under way, to a new one when all are busy and there are fewer than
+    ``connections``; what waits for replicas has others of its own. Safe to cancel. With ``find``, every new connection
+    goes where that says, and ``url`` gives no more than the options.
     """
 
     def __init__(
@@ -32,17 +31,18 @@ class RedisPipeline:
         url: str,
         scripts: Sequence[Script],
         *,
-        connections: int = 16,
+        connections: int = 4,
         timeout_s: float = 5.0,
         find: Find | None = None,
     ) -> None:
-        self._options = connection_options(url, timeout_s) | {"max_connections": connections, "timeout": timeout_s}
-        if find is not None:
-            self._options["find"] = find
-        self._pool = self._new_pool()
-        self._busy: set[AbstractConnection] = set()
+        self._new_connection = connection_maker(url, timeout_s, find)
+        self._connections = connections
         self._scripts = {script.sha: script for script in scripts}
         self._timeout_s = timeout_s
+        self._quick = _Wires()
+        self._patient = _Wires()
+        self._told = _Wires()
+        self._listeners: set[RedisListener] = set()
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands in order and return one reply each; an error reply is returned in its place.
@@ -51,19 +51,13 @@ class RedisPipeline:
         """
         if not commands:
             return []
+        waits = any(command[0] == "WAIT" for command in commands)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                replies = await self._exchange(commands)
-                missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-                if missing:
-                    shas = {str(commands[i][1]) for i in missing}
-                    await self._exchange([("SCRIPT", "LOAD", self._scripts[sha].source) for sha in shas])
-                    # What waits for replicas has to wait for what is written only now.
-                    missing += [i for i, command in enumerate(commands) if command[0] == "WAIT"]
-                    again = await self._exchange([commands[i] for i in missing])
-                    for i, reply in zip(missing, again, strict=True):
-                        replies[i] = reply
-                return replies
+            replies = await self._exchange(commands, self._patient if waits else self._quick)
+            if any(isinstance(reply, NoScriptError) for reply in replies):
+                async with asyncio.timeout(self._timeout_s):
+                    await self._load(commands, replies)
+            return replies
         except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
             raise RedisUnavailable(f"Redis did not answer: {error or 'time-out'}") from error
 
@@ -71,88 +65,152 @@ class RedisPipeline:
         """Run one command and return its reply. Raises RedisUnavailable, also when the reply is an error."""
         return reply_of(command, (await self.run([command]))[0])
 
-    @asynccontextmanager
-    async def subscribed(self, *channels: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
+    def can_tell(self) -> bool:
         """See Commands."""
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        self._busy.add(connection)
+        wire = self._told.least_busy()
+        return wire is not None and wire.takes_more
+
+    def tell(self, commands: Sequence[Command]) -> bool:
+        """See Commands."""
+        wire = self._told.least_busy()
+        if wire is None:
+            return False
+        try:
+            wire.tell(commands)
+        except RedisConnectionError:
+            return False
+        return True
+
+    async def ready_to_tell(self) -> None:
+        """See Commands."""
+        try:
+            while not self.can_tell():
+                wire = self._told.least_busy() or await self._another(self._told)
+                await wire.writable()
+        except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
+            raise RedisUnavailable(f"Redis cannot be told anything: {error or 'time-out'}") from error
+
+    @asynccontextmanager
+    async def listening(
+        self, channels: Sequence[str], hear: Hear, heard: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Awaitable[None]]:
+        """See Commands."""
+        listener: RedisListener | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                await connection.connect()  # type: ignore[no-untyped-call]
-                await _send(connection, [("SUBSCRIBE", *channels)])
-                for _ in channels:
-                    await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-            yield self._messages(connection)
+                listener = RedisListener(await self._connect(), hear, heard)
+                self._listeners.add(listener)
+                await listener.subscribe(channels)
         except (RedisError, TimeoutError, OSError) as error:
+            self._deaf(listener)
             raise RedisUnavailable(f"Redis did not let us listen: {error or 'time-out'}") from error
+        except BaseException:
+            self._deaf(listener)
+            raise
+        try:
+            yield _Ending(listener)
         finally:
-            self._busy.discard(connection)
-            await asyncio.shield(connection.disconnect(nowait=True))
+            self._deaf(listener)
 
-    async def _messages(self, connection: AbstractConnection) -> AsyncIterator[tuple[str, bytes]]:
-        while True:
-            try:
-                message = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-            except (RedisError, OSError) as error:
-                raise RedisUnavailable(f"the connection to listen on is lost: {error}") from error
-            if message[0] == b"message":
-                yield message[1].decode(), message[2]
+    def _deaf(self, listener: RedisListener | None) -> None:
+        if listener is not None:
+            self._listeners.discard(listener)
+            listener.close()
 
     async def renew(self) -> None:
         """Use none of the present connections again: the idle ones are closed now, the others when they are done."""
-        old, self._pool = self._pool, self._new_pool()
-        await asyncio.shield(old.disconnect(inuse_connections=False))
+        for wire in self._retired():
+            wire.retire()
 
     async def close(self, *, but_to: Address | None = None) -> None:
         """Close all connections now, busy ones ``but_to`` one server excepted.
 
         Who waits on one, listeners too, gets RedisUnavailable; later calls open new ones.
         """
-        old, self._pool = self._pool, self._new_pool()
-        busy = [connection for connection in self._busy if but_to is None or _peer(connection) != but_to]
-        closing = (old.disconnect(inuse_connections=False), *(each.disconnect(nowait=True) for each in busy))
-        await asyncio.shield(asyncio.gather(*closing, return_exceptions=True))
+        for wire in self._retired():
+            if but_to is None or wire.peer != but_to:
+                wire.close()
+            else:
+                wire.retire()
+        for listener in list(self._listeners):
+            if but_to is None or listener.peer != but_to:
+                listener.close()
 
-    def _new_pool(self) -> BlockingConnectionPool:
-        return BlockingConnectionPool(**self._options)
+    def _retired(self) -> list[RedisWire]:
+        old = self._quick, self._patient, self._told
+        self._quick, self._patient, self._told = _Wires(), _Wires(), _Wires()
+        for wires in old:
+            wires.retired = True
+        return [wire for wires in old for wire in wires.open]
 
-    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        pool = self._pool
-        connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
-        whole = False
-        self._busy.add(connection)
+    async def _load(self, commands: Sequence[Command], replies: list[Any]) -> None:
+        """Load the scripts that the server does not know, and put the replies of what needed them in their place."""
+        missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        shas = {str(commands[i][1]) for i in missing}
+        await self._exchange([("SCRIPT", "LOAD", self._scripts[sha].source) for sha in shas], self._patient)
+        # What waits for replicas has to wait for what is written only now.
+        missing += [i for i, command in enumerate(commands) if command[0] == "WAIT"]
+        again = await self._exchange([commands[i] for i in missing], self._patient)
+        for i, reply in zip(missing, again, strict=True):
+            replies[i] = reply
+
+    async def _exchange(self, commands: Sequence[Command], wires: _Wires) -> list[Any]:
+        wire = wires.least_busy()
+        if wire is None or (wire.under_way and len(wires.open) < self._connections):
+            wire = await self._another(wires)
+        return await wire.exchange(commands)
+
+    async def _another(self, wires: _Wires) -> RedisWire:
+        async with asyncio.timeout(self._timeout_s), wires.opening:
+            idle = wires.least_busy()
+            if idle is not None and (not idle.under_way or len(wires.open) >= self._connections):
+                return idle
+            wire = RedisWire(await self._connect(), self._timeout_s)
+            if wires.retired:
+                wire.close()
+                raise RedisConnectionError("the connections are being replaced; try again")
+            wires.open.append(wire)
+            return wire
+
+    async def _connect(self) -> RedisConnection:
+        connection = self._new_connection()
         try:
-            await _send(connection, commands)
-            replies = [await _reply(connection) for _ in commands]
-            whole = pool is self._pool
-            return replies
-        finally:
-            self._busy.discard(connection)
-            if not whole:
-                await asyncio.shield(connection.disconnect(nowait=True))
-            await pool.release(connection)
+            await connection.connect()
+        except (ResponseError, InvalidResponse) as error:
+            raise RedisConnectionError(f"the server does not let us in: {error}") from error
+        return connection
 
 
-def _peer(connection: AbstractConnection) -> Address | None:
-    host, port = getattr(connection, "host", None), getattr(connection, "port", None)
-    return (host, port) if host is not None and port is not None else None
+class _Ending:
+    """Awaited, it raises RedisUnavailable when the connection of a listener is lost."""
+
+    def __init__(self, listener: RedisListener) -> None:
+        self._listener = listener
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        try:
+            await self._listener.end()
+        except RedisError as error:
+            raise RedisUnavailable(f"the connection to listen on is lost: {error}") from error
 
 
-def _pack(command: Command) -> bytes:
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
-    return packed
+class _Wires:
+    """Connections for the same kind of call."""
+
+    def __init__(self) -> None:
+        self.open: list[RedisWire] = []
+        self.opening = asyncio.Lock()
+        self.retired = False
+
+    def least_busy(self) -> RedisWire | None:
+        """Return the connection with the least under way; None when there is none."""
+        if any(wire.lost for wire in self.open):
+            self.open = [wire for wire in self.open if wire.lost is None]
+        return min(self.open, key=_under_way, default=None)
 
 
-async def _send(connection: AbstractConnection, commands: Sequence[Command]) -> None:
-    try:
-        await connection.send_packed_command([_pack(c) for c in commands], check_health=False)
-    except RuntimeError as error:
-        # uvloop's word for a transport that the peer has reset while it lay in the pool.
-        raise RedisConnectionError(str(error)) from error
-
-
-async def _reply(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
-    except (ResponseError, BusyLoadingError) as error:
-        return error
+def _under_way(wire: RedisWire) -> int:
+    return wire.under_way

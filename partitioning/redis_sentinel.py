@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
@@ -13,7 +13,7 @@ from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, R
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Script, reply_of
+from partitioning.redis_commands import Command, Hear, Script, reply_of
 from partitioning.redis_connection import connection_options
 from partitioning.redis_pipeline import RedisPipeline
 from partitioning.redis_url import Address, ManyHosts, text_of
@@ -110,7 +110,7 @@ class RedisSentinel:
     """
 
     def __init__(
-        self, url: ManyHosts, scripts: Sequence[Script], *, connections: int = 16, timeout_s: float = 5.0
+        self, url: ManyHosts, scripts: Sequence[Script], *, connections: int = 4, timeout_s: float = 5.0
     ) -> None:
         self._sentinels = Sentinels(url)
         self._pipeline = RedisPipeline(
@@ -142,11 +142,23 @@ class RedisSentinel:
         """See Commands."""
         return reply_of(command, (await self.run([command]))[0])
 
-    @asynccontextmanager
-    async def subscribed(self, *channels: str) -> AsyncIterator[AsyncIterator[tuple[str, bytes]]]:
+    def can_tell(self) -> bool:
         """See Commands."""
-        async with self._pipeline.subscribed(*channels) as messages:
-            yield messages
+        return self._pipeline.can_tell()
+
+    def tell(self, commands: Sequence[Command]) -> bool:
+        """See Commands."""
+        return self._pipeline.tell(commands)
+
+    async def ready_to_tell(self) -> None:
+        """See Commands."""
+        await self._pipeline.ready_to_tell()
+
+    def listening(
+        self, channels: Sequence[str], hear: Hear, heard: Callable[[], None] = lambda: None
+    ) -> AbstractAsyncContextManager[Awaitable[None]]:
+        """See Commands."""
+        return self._pipeline.listening(channels, hear, heard)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -58,7 +58,8 @@ class Pipeline:
     """The stages of one node, running.
 
     ``right`` is ownership's word on what may be delivered; ``lost`` gives a partition up; ``ring`` tells the owner of a
-    stream that it has something (at first this node's own bell); ``foreign`` knows subscriptions that live on other
+    stream that it has something (at first this node's own bell); ``said`` has what was said to other nodes sent now;
+    ``foreign`` knows subscriptions that live on other
     nodes, whose queues are not to be dropped; ``place`` and ``relocate`` find the partition of a slot;
     ``fenced`` hears of fences read.
     """
@@ -94,6 +95,7 @@ class Pipeline:
         self.fenced: Callable[[Entry], None] = self._unexpected_fence
         self.bell = Bell()
         self.ring: Callable[[int, int], None] = self.bell.ring
+        self.said: Callable[[], None] = lambda: None
         self.outbox = OutboxKeeper(outbox, generations, lambda p: slot_table(self.partitions).slots_of(p))
         self.settler = settler = Settler(ingest, lanes, self._lose, self.outbox.released)
         self._unreadable = Undeliverable(ROUTER_LANE, settler, clock)
@@ -102,7 +104,7 @@ class Pipeline:
         self.persister = Persister(store, outbox, lanes, settler.release, refused, self._lose, kept, released)
         self.sequencer = Sequencer(settler.release)
         self.registry = Registry(self._new_dispatch, self._way_in)
-        self.scheduler = Scheduler(lanes, settler, clock, self._rang, self._lose)
+        self.scheduler = Scheduler(lanes, settler, clock, self.rang, self._lose)
         self.router = RouterEngine(
             self.registry.routes_of,
             global_filters,
@@ -112,8 +114,9 @@ class Pipeline:
             self.scheduler.defer,
         )
         self.reader = Reader(ingest, self.bell, settler, self.sequencer, self._route)
-        self.appender = Appender(ingest.append, self._rang, relocate)
-        self.replicating = Appender(append_replicated, self._rang, relocate)
+        ingest.follower = self
+        self.appender = Appender(ingest.append, relocate)
+        self.replicating = Appender(append_replicated, relocate)
         self.publisher = Publisher(
             place, self.appender.append, self.replicating.append, self.outbox.stored, clock.log_us, max_event_bytes
         )
@@ -249,8 +252,18 @@ class Pipeline:
         self.settler.hold(entry)
         self.router.route(entry)
 
-    def _rang(self, partition: int, priority: int) -> None:
+    def rang(self, partition: int, priority: int) -> None:
+        """See Follower."""
         self.ring(partition, priority)
+
+    def brought(self, entry: Entry, before: bytes) -> None:
+        """See Follower."""
+        self.reader.take(entry, before)
+
+    def all_brought(self) -> None:
+        """See Follower: deliver it now, not in the next turn of the event loop."""
+        self.settler.pump()
+        self.said()
 
     def _unexpected_fence(self, entry: Entry) -> None:
         log.error("a fence in a log that does not grow", partition=entry.partition, priority=entry.priority)

@@ -64,15 +64,18 @@ class Cluster:
         self._leases = leases
         self.attachments = Attachments(node_id, link, pipeline.registry)
         self.guests = Guests(link, pipeline.registry)
-        self.doorbells = Doorbells(pipeline.bell, link, node_id, lambda: presence.placement)
+        self.doorbells = Doorbells(pipeline, link, node_id, ownership.tokens, lambda: presence.placement)
         self.questions: dict[str, Question] = {"settle": self._settle_here, "known": _known}
         self.notices: dict[str, Callable[[], None]] = {}
         self._answering: asyncio.TaskGroup | None = None
         self._strangers: set[str] = set()
         self._introduced = asyncio.Event()
         pipeline.ring = self.doorbells.ring
+        pipeline.said = link.flush
         pipeline.outbox.announce = lambda ids: link.notify("stored", ids)
-        link.hearing = Hearing(self._hear, self.attachments.tell, self._notice)
+        link.hearing = Hearing(
+            self._hear, self.attachments.tell, self._notice, self.doorbells.brought, pipeline.all_brought
+        )
 
     @property
     def draining(self) -> bool:
@@ -114,7 +117,7 @@ class Cluster:
     async def leave(self) -> None:
         """Hand everything over, so that the other nodes go on at once. Clients may stay a little longer."""
         await self.presence.leave(self._work)
-        await self.link.flush()
+        self.link.flush()
 
     async def _join(self) -> None:
         try:

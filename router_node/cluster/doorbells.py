@@ -1,4 +1,8 @@
-"""Doorbells: the node that appended tells the owner which streams have something. A lost one costs a sweep's time."""
+"""Doorbells: the owner of a stream is told that it has something. A lost one costs a sweep's time.
+
+The append script itself, which knows the lease, brings the owner what it appends when that is not much: then nobody
+has to ring, and the owner has nothing to ask for. Of all else the node that appended tells.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,33 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+import structlog
+
+from partitioning.leases import epoch_of
 from router_node.cluster.frames import Ring
 from router_node.cluster.peer_link import PeerLink
-from router_node.flow.read import Bell
+from router_node.log.redis_streams import read_brought
+from router_node.pipeline import Pipeline
+
+log = structlog.get_logger(__name__)
 
 
 class Doorbells:
     """Rings this node's own bell or another node's, one frame for all that a group of appends touched."""
 
-    def __init__(self, bell: Bell, link: PeerLink, node_id: str, placement: Callable[[], Mapping[int, str]]) -> None:
-        self._bell = bell
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        link: PeerLink,
+        node_id: str,
+        tokens: Mapping[int, str],
+        placement: Callable[[], Mapping[int, str]],
+    ) -> None:
+        self._pipeline = pipeline
+        self._bell = pipeline.bell
         self._link = link
         self._node_id = node_id
+        self._tokens = tokens
         self._placement = placement
         self._rung: dict[str, set[tuple[int, int]]] = defaultdict(set)
         self.rung_elsewhere = 0
@@ -36,6 +55,17 @@ class Doorbells:
         """Another node rings."""
         for partition, priority in frame.sources:
             self._bell.ring(partition, priority)
+
+    def brought(self, message: bytes) -> None:
+        """An append brings an entry to this node."""
+        try:
+            epoch, entry, before = read_brought(message)
+        except ValueError as error:
+            log.warning("a doorbell that no node of this version rings", error=str(error))
+            return
+        token = self._tokens.get(entry.partition)
+        if token is not None and epoch_of(token) == epoch:
+            self._pipeline.brought(entry, before)
 
     def _flush(self) -> None:
         rung, self._rung = self._rung, defaultdict(set)

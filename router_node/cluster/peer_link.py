@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -33,11 +33,23 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """Who hears what the link brings. Called on the event loop; must return at once."""
+    """Who hears what the link brings, and what appends bring by the doorbell. Called on the event loop; must return at
+    once.
+    """
 
     frame: Callable[[str, Frame], None]
     gap: Callable[[str], None]
     notice: Callable[[str, str, Any], None]
+    brought: Callable[[bytes], None]
+    all_brought: Callable[[], None]
+
+
+class _Channels(NamedTuple):
+    """What a node listens to."""
+
+    node: str
+    doorbell: str
+    notices: str
 
 
 class _Peer:
@@ -60,9 +72,10 @@ class PeerLink:
     def __init__(self, commands: Commands, keys: Keys, node_id: str, incarnation: str) -> None:
         self._commands = commands
         self._keys = keys
+        self._channels = _Channels(keys.channel(node_id), keys.doorbell(node_id), keys.notices())
         self._node_id = node_id
         self._incarnation = incarnation
-        self.hearing = Hearing(lambda *_: None, lambda _: None, lambda *_: None)
+        self.hearing = Hearing(lambda *_: None, lambda _: None, lambda *_: None, lambda _: None, lambda: None)
         self._peers: dict[str, _Peer] = defaultdict(_Peer)
         self._notices: list[bytes] = []
         self._more = asyncio.Event()
@@ -140,11 +153,23 @@ class PeerLink:
     async def _speak(self) -> None:
         while True:
             await self._more.wait()
-            self._more.clear()
-            await self.flush()
+            try:
+                await self._commands.ready_to_tell()
+                self._more.clear()
+                self.flush()
+            except RedisUnavailable as error:
+                lost = len(self._packed())
+                log.warning("peers do not hear this node", error=str(error), packets_lost=lost)
+                await asyncio.sleep(PAUSE_S)
 
-    async def flush(self) -> None:
-        """Say what waits now."""
+    def flush(self) -> None:
+        """Say now what waits, if it can be said now; else it is said as soon as it can be."""
+        if self._commands.can_tell():
+            commands = self._packed()
+            if commands and not self._commands.tell(commands):
+                log.warning("peers may not have heard this node", packets=len(commands))
+
+    def _packed(self) -> list[Command]:
         commands: list[Command] = []
         for name, peer in self._peers.items():
             frames, peer.waiting, peer.waiting_bytes = peer.waiting, [], 0
@@ -154,31 +179,20 @@ class PeerLink:
                 commands.append(("PUBLISH", self._keys.channel(name), encode(packet)))
         notices, self._notices = self._notices, []
         commands += [("PUBLISH", self._keys.notices(), notice) for notice in notices]
-        if not commands:
-            return
         self.packets_sent += len(commands)
-        try:
-            await self._commands.run(commands)
-        except RedisUnavailable as error:
-            log.warning("peers may not have heard this node", error=str(error))
-            await asyncio.sleep(PAUSE_S)
+        return commands
 
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._commands.subscribed(
-                    self._keys.channel(self._node_id), self._keys.notices()
-                ) as messages:
+                async with self._commands.listening(self._channels, self._take, self._took_all) as ending:
                     self._heard_at = time.monotonic()
                     self.listening.set()
                     for peer in list(self._peers):
                         self._found_gap(peer)
                     async with asyncio.TaskGroup() as tasks:
-                        watching = tasks.create_task(self._watch(), name="peer link watch")
-                        async for channel, message in messages:
-                            self._heard_at = time.monotonic()
-                            self._take(channel, message)
-                        watching.cancel()
+                        tasks.create_task(self._watch(), name="peer link watch")
+                        await ending
             except* (RedisUnavailable, TimeoutError) as group:
                 log.warning("this node does not hear its peers; listening anew", error=str(group.exceptions[0]))
             self.listening.clear()
@@ -194,12 +208,25 @@ class PeerLink:
     # -- hearing
 
     def _take(self, channel: str, message: bytes) -> None:
+        """Hear a message."""
+        self._heard_at = time.monotonic()
+        if channel == self._channels.doorbell:
+            self.hearing.brought(message)
+        else:
+            self._understand(channel, message)
+
+    def _took_all(self) -> None:
+        """What is to be said because of what came at once is said at once."""
+        self.hearing.all_brought()
+        self.flush()
+
+    def _understand(self, channel: str, message: bytes) -> None:
         try:
-            if channel == self._keys.notices():
+            if channel == self._channels.node:
+                self._take_packet(decode(message))
+            else:
                 sender, kind, body = orjson.loads(message)
                 self._take_notice(str(sender), str(kind), body)
-            else:
-                self._take_packet(decode(message))
         except (ValueError, TypeError) as error:
             log.warning("a message that no node of this version sends", channel=channel, error=str(error))
 

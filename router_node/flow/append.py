@@ -26,15 +26,12 @@ Relocate = Callable[[NewRecord, Moved], NewRecord]
 class Appender:
     """One commit is under way at any time; what arrives meanwhile forms the next, so batches grow with the load.
 
-    That also keeps the order in which one publisher sent its events. ``appended`` is told each (partition, priority)
-    that has something new; ``relocate`` finds where a record goes whose slot has moved.
+    That also keeps the order in which one publisher sent its events. ``relocate`` finds where a record goes whose slot
+    has moved.
     """
 
-    def __init__(
-        self, append: AppendToLog, appended: Callable[[int, int], None], relocate: Relocate = lambda record, _: record
-    ) -> None:
+    def __init__(self, append: AppendToLog, relocate: Relocate = lambda record, _: record) -> None:
         self._append = append
-        self._appended = appended
         self._relocate = relocate
         self._waiting: deque[tuple[Sequence[NewRecord], int, asyncio.Future[Appended]]] = deque()
         self._waiting_events = 0
@@ -87,7 +84,7 @@ class Appender:
                         future.set_exception(error)
                 continue
             self.commits += 1
-            self._report(appended)
+            self._count(appended)
             at = 0
             for call, _, future in calls:
                 if not future.done():
@@ -135,16 +132,12 @@ class Appender:
         self._waiting_bytes -= size
         return calls
 
-    def _report(self, appended: Appended) -> None:
-        rung = set()
-        for record, answer in appended:
+    def _count(self, appended: Appended) -> None:
+        for _, answer in appended:
             if answer is False:
                 self.accepted += 1
-                rung.add((record.partition, record.priority))
             elif answer is not True:
                 self.refused += 1
-        for partition, priority in rung:
-            self._appended(partition, priority)
 
 
 def _given_up(answer: Answer) -> Answer:

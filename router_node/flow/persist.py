@@ -38,7 +38,7 @@ from stores.ports import DeadLetter, EventStore, Outbox, Owed, StoredEvent
 LANE = "_store"
 BATCH_EVENTS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
-GATHER_EVENTS, GATHER_S = 100, 0.02
+GATHER_EVENTS, GATHER_S = 100, 0.05
 PATIENCE_S = 2.0
 FIRST_PROBE_S, LONGEST_PROBE_S = 0.2, 5.0
 

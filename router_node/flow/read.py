@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from router_node.delivery.lane import id_order
 from router_node.delivery.sequencer import Sequencer
 from router_node.log.port import NOWHERE, Entry, IngestLog, LogUnavailable
 
@@ -101,25 +102,44 @@ class Reader:
         self._sequencer = sequencer
         self._route = route
         self._last: dict[Source, bytes] = {}
+        self._brought: dict[Source, bytes] = {}
         self._recovering: dict[Source, None] = {}
         self._tenures: dict[int, int] = {}
         self._swept_at = self._swept_all_at = time.monotonic()
-        self.entries_read = self.sweeps = self.found_by_sweep = 0
+        self.entries_read = self.entries_brought = self.sweeps = self.found_by_sweep = 0
 
     def own(self, partition: int) -> None:
         """Begin with a partition: its pending entries first."""
         self._tenures[partition] = self._tenures.get(partition, 0) + 1
         for priority in range(9, -1, -1):
             self._last[partition, priority] = b"0"
+            self._brought.pop((partition, priority), None)
             self._recovering[partition, priority] = None
             self._bell.ring(partition, priority)
 
     def lose(self, partition: int) -> None:
         """Stop reading a partition."""
         for priority in range(10):
-            self._last.pop((partition, priority), None)
-            self._recovering.pop((partition, priority), None)
+            for kept in (self._last, self._recovering, self._brought):
+                kept.pop((partition, priority), None)
         self._bell.silence(partition)
+
+    def take(self, entry: Entry, before: bytes) -> None:
+        """Take an entry that was brought; ``before`` is the id of the one before it in its stream.
+
+        When that was not read yet, or there is no room, or the stream is being recovered, it is read in its turn. The
+        log does not know that it was taken, so a read of its stream finds it again until it is settled.
+        """
+        source = (entry.partition, entry.priority)
+        last = self._last.get(source)
+        if last is None or source in self._recovering or not self._unsettled.has_room or _after(before, last):
+            self._bell.ring(*source)
+        elif _after(entry.entry_id, last):
+            self._brought[source] = entry.entry_id
+            self.entries_brought += 1
+            self._accept(source, entry)
+            self._sequencer.advance(entry.partition)
+            self._ring_wanted()
 
     def owned(self) -> Collection[Source]:
         """Return the streams that are read."""
@@ -202,6 +222,9 @@ class Reader:
                     self._bell.ring(*source)
         for partition in asked_at:
             self._sequencer.advance(partition)
+        self._ring_wanted()
+
+    def _ring_wanted(self) -> None:
         for source in self._sequencer.wanted():
             self._bell.ring(*source)
 
@@ -210,7 +233,20 @@ class Reader:
         for entry in entries:
             source = (entry.partition, entry.priority)
             if source in self._last and tenures[entry.partition] == self._tenures[entry.partition]:
-                self._last[source] = entry.entry_id
                 self.entries_read += 1
-                self._sequencer.mark(entry.partition).saw(entry.last)
-                self._route(entry)
+                if not self._was_brought(source, entry):
+                    self._accept(source, entry)
+
+    def _was_brought(self, source: Source, entry: Entry) -> bool:
+        last_brought = self._brought.get(source)
+        return last_brought is not None and not _after(entry.entry_id, last_brought)
+
+    def _accept(self, source: Source, entry: Entry) -> None:
+        self._last[source] = entry.entry_id
+        self._sequencer.mark(entry.partition).saw(entry.last)
+        self._route(entry)
+
+
+def _after(entry_id: bytes, other: bytes) -> bool:
+    """Tell whether an entry comes after another in their stream."""
+    return entry_id != other and id_order(entry_id) > id_order(other)

@@ -7,7 +7,7 @@ spill, retry and bury is made durable first. Work that arrives while a write is 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
@@ -25,7 +25,7 @@ UNSETTLED_BYTES = 64 * 1024 * 1024
 STEPS_AT_ONCE = 256
 FETCHES_AT_ONCE = 64
 FETCH_EVENTS = 64
-GATHER_ENTRIES, GATHER_S = 64, 0.01
+GATHER_ENTRIES, GATHER_S = 64, 0.025
 PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
 
@@ -61,6 +61,7 @@ class Settler:
         self._lanes = lanes
         self._lost = lost
         self._done: list[Entry] = []
+        self._pumps: deque[Callable[[], None]] = deque()
         self._held: dict[int, dict[Entry, None]] = defaultdict(dict)
         self._held_events: dict[int, int] = defaultdict(int)
         self._forgotten: dict[int, int] = defaultdict(int)
@@ -135,7 +136,18 @@ class Settler:
 
     def soon(self, pump: Callable[[], None]) -> None:
         """See Upkeep."""
-        asyncio.get_running_loop().call_soon(pump)
+        if not self._pumps:
+            asyncio.get_running_loop().call_soon(self.pump)
+        self._pumps.append(pump)
+
+    def pump(self) -> None:
+        """Run the pumps that were to run soon."""
+        try:
+            for _ in range(len(self._pumps)):
+                self._pumps.popleft()()
+        finally:
+            if self._pumps:
+                asyncio.get_running_loop().call_soon(self.pump)
 
     async def quiet(self) -> None:
         """Wait until there is nothing to write."""

@@ -16,11 +16,13 @@ from router_node.log.port import (
     Begun,
     Due,
     Entry,
+    Follower,
     LaneKey,
     LaneStep,
     LaneStepped,
     LostPartition,
     NewRecord,
+    Nobody,
     PartitionState,
     Position,
     Released,
@@ -50,6 +52,7 @@ class MemoryLog:
         dedup_window_s: float = 120.0,
         dedup_ids: int = 100_000,
     ) -> None:
+        self.follower: Follower = Nobody()
         self._dead_letters = dead_letters
         self._backlog_limit = backlog_limit
         self._window_us = int(dedup_window_s * 1e6)
@@ -104,6 +107,7 @@ class MemoryLog:
                 at = max(now, self._last_at[partition] + 1)
                 self._last_at[partition] = at + len(part) - 1
                 self._add(partition, priority, at, [record.body for record in part], kept)
+            self.follower.rang(partition, priority)
 
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
         """See IngestLog."""

@@ -211,8 +211,46 @@ class PartitionState:
     high_water: dict[LaneKey, Position] = field(default_factory=dict)
 
 
+class Follower(Protocol):
+    """Who reads the log, as those who append to it see it."""
+
+    def rang(self, partition: int, priority: int) -> None:
+        """Hear that a stream has something new to read, here or at its owner's."""
+        ...
+
+    def brought(self, entry: Entry, before: bytes) -> None:
+        """Get what was appended to a partition of this node's.
+
+        ``before`` is the id of the entry before it in its stream, b"0" when there is none.
+        """
+        ...
+
+    def all_brought(self) -> None:
+        """Hear that this was all that came at once."""
+        ...
+
+
+class Nobody:
+    """Nobody follows."""
+
+    def rang(self, partition: int, priority: int) -> None:
+        """See Follower."""
+
+    def brought(self, entry: Entry, before: bytes) -> None:
+        """See Follower."""
+
+    def all_brought(self) -> None:
+        """See Follower."""
+
+
 class IngestLog(Protocol):
-    """Ten streams of record batches per partition, highest priority first."""
+    """Ten streams of record batches per partition, highest priority first.
+
+    What is appended by this node its ``follower`` hears of at once: it is brought, or it rings, unless the owner has
+    been told already.
+    """
+
+    follower: Follower
 
     async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
         """Append; one answer per record.

@@ -20,10 +20,12 @@ from router_node.log.port import (
     Begun,
     Closed,
     Entry,
+    Follower,
     LogUnavailable,
     LostPartition,
     Moved,
     NewRecord,
+    Nobody,
     Position,
     Released,
     Settled,
@@ -64,12 +66,15 @@ class RedisStreams:
         former: Callable[[NewRecord], int | None] = lambda _: None,
         replicas: int = 1,
     ) -> None:
+        self.follower: Follower = Nobody()
         self._pipeline = pipeline
         self._keys = keys
+        self._doorbells = keys.doorbell("")
         self._tokens = tokens
         self._former = former
         self._replicas = replicas
         self._append_options = (backlog_limit, int(dedup_window_s * 1000), dedup_ids, GROUP)
+        self._append_keys: dict[int, list[str]] = {}
         self.groups_recreated = 0
 
     async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
@@ -100,7 +105,25 @@ class RedisStreams:
             refusal = _refusal(records[chunk[0]].partition, reply)
             for offset, index in enumerate(chunk):
                 answers[index] = refusal or reply[offset] == 1
+            if refusal is None:
+                self._tell([records[index] for index in chunk if answers[index] is False], reply[len(chunk) :])
+        self.follower.all_brought()
         return answers, replies[len(calls) :]
+
+    def _tell(self, records: Sequence[NewRecord], brought: Sequence[bytes]) -> None:
+        """Tell the follower what was appended in one call, but what has been brought to another node's."""
+        by_priority: dict[int, list[NewRecord]] = defaultdict(list)
+        for record in records:
+            by_priority[record.priority].append(record)
+        for text in brought:
+            priority, *entry = text.split(b" ", 3)
+            part = by_priority.pop(int(priority))
+            if entry:
+                entry_id, before, first = entry
+                fields = [b"p", first, *(field for record in part for field in (b"e", record.body))]
+                self.follower.brought(_entry(part[0].partition, part[0].priority, entry_id, fields), before)
+        for level in by_priority:
+            self.follower.rang(records[0].partition, level)
 
     async def _accepted_before(self, records: Sequence[NewRecord]) -> set[int]:
         """Find the duplicates of events that were accepted by the partition their slot has lately moved from."""
@@ -213,16 +236,22 @@ class RedisStreams:
 
     def _append_call(self, records: Sequence[NewRecord], chunk: Sequence[int]) -> Command:
         partition = records[chunk[0]].partition
-        keys = [self._keys.position(partition), self._keys.ids(partition)]
-        keys += [self._keys.ingest(partition, level) for level in range(10)]
-        keys.append(self._keys.outbox(partition))
+        keys = self._append_keys.get(partition)
+        if keys is None:
+            keys = self._append_keys[partition] = self._keys_of_append(partition)
         arguments: list[str | bytes | int] = []
         for index in chunk:
             record = records[index]
             arguments += (record.priority, record.kept or record.dedup_id or "", record.body)
         table = min(records[index].table for index in chunk)
         kept = "1" if records[chunk[0]].kept else ""
-        return APPEND.call(keys, *self._append_options, table, kept, *arguments)
+        owner = (partition, self._token(partition), self._doorbells)
+        return APPEND.call(keys, *self._append_options, table, kept, *owner, *arguments)
+
+    def _keys_of_append(self, partition: int) -> list[str]:
+        keys = self._keys
+        streams = [keys.ingest(partition, level) for level in range(10)]
+        return [keys.position(partition), keys.ids(partition), *streams, keys.outbox(partition), keys.lease(partition)]
 
     def _settle_call(self, partition: int, entries: Sequence[Entry]) -> Command:
         keys = [self._keys.lease(partition), self._keys.position(partition), self._keys.outbox(partition)]
@@ -322,3 +351,18 @@ def _entry(partition: int, priority: int, entry_id: bytes, fields: Sequence[byte
     ):  # not written by us: one body that is no event, which becomes a dead letter
         return Entry(partition, priority, entry_id, NOWHERE, 0, [b" ".join(fields)])
     return Entry(partition, priority, entry_id, first, int(accepted), fields[3::2], kept=ids)
+
+
+def read_brought(message: bytes) -> tuple[int, Entry, bytes]:
+    """Read what a doorbell brings: the owner's epoch by which it was sent, the entry, and the id of the one before it.
+
+    Raises ValueError.
+    """
+    head, first, bodies = message.split(b"\n", 2)
+    partition, priority, epoch, entry_id, before, *sizes = head.split(b" ")
+    fields = [b"p", first]
+    at = 0
+    for size in map(int, sizes):
+        fields += (b"e", bodies[at : at + size])
+        at += size
+    return int(epoch), _entry(int(partition), int(priority), entry_id, fields), before

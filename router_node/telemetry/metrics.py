@@ -37,6 +37,7 @@ class Metrics:
         self._counter("er_events_refused", "Events refused at the append: backlog, memory", lambda: p.appender.refused)
         self._counter("er_append_commits", "Group commits to the log", lambda: p.appender.commits)
         self._counter("er_entries_read", "Record batches read from the log", lambda: p.reader.entries_read)
+        self._counter("er_entries_brought", "Record batches brought by the append", lambda: p.reader.entries_brought)
         self._counter("er_events_routed", "Events routed", lambda: p.router.routed)
         self._counter("er_events_matched", "Events times subscriptions matched", lambda: p.router.matched)
         self._counter("er_events_target_missed", "Events whose target took nothing", lambda: p.router.targets_missed)

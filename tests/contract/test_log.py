@@ -25,6 +25,7 @@ from router_node.log.port import (
     Closed,
     Due,
     DurableLanes,
+    Entry,
     Generations,
     IngestLog,
     LaneKey,
@@ -38,7 +39,7 @@ from router_node.log.port import (
 )
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
-from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
+from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams, read_brought
 from stores.dead_letters import RedisDeadLetters
 from stores.open import open_database
 from stores.ports import DeadLetter, DeadLetters, LetterFilter
@@ -539,3 +540,123 @@ async def test_what_had_to_be_stored_is_held_by_the_schedule_too(logs: Logs) -> 
     assert list(again.kept) == ["e1"]
     assert again.accepted_at_us == at
     assert (await logs.ingest.settle([again])).released == [(at, "e1")]
+
+
+class Followed:
+    """A follower that notes what it hears."""
+
+    def __init__(self) -> None:
+        self.rings: list[tuple[int, int]] = []
+        self.entries: list[tuple[Entry, bytes]] = []
+
+    def rang(self, partition: int, priority: int) -> None:
+        self.rings.append((partition, priority))
+
+    def brought(self, entry: Entry, before: bytes) -> None:
+        self.entries.append((entry, before))
+
+    def all_brought(self) -> None:
+        return
+
+
+def told(entry: Entry) -> tuple[object, ...]:
+    place = (entry.priority, entry.entry_id, entry.partition, entry.first)
+    return (*place, entry.accepted_at_us, list(entry.bodies), list(entry.kept))
+
+
+async def test_who_appends_is_told_of_each_stream_that_has_something_new(logs: Logs) -> None:
+    logs.ingest.follower = followed = Followed()
+    answers = await logs.ingest.append([record(1), record(2, priority=9), record(1, dedup="a"), record(1, dedup="a")])
+    assert answers == [False, False, False, True]
+    told = {*followed.rings, *((entry.partition, entry.priority) for entry, _ in followed.entries)}
+    assert told == {(P, 5), (P, 9)}
+    assert len(followed.rings) + len(followed.entries) == 2
+
+    await logs.ingest.append([record(1, dedup="a")])
+    assert len(followed.rings) + len(followed.entries) == 2, "of a duplicate there is nothing to tell"
+
+
+@SHARED
+async def test_an_owner_is_brought_what_it_appends_as_it_would_read_it(logs: Logs) -> None:
+    logs.ingest.follower = followed = Followed()
+    await logs.ingest.append([record(1), record(2), record(3, priority=9), kept("e4", priority=1)])
+    await logs.ingest.append([record(5)])
+    read = await logs.ingest.read([(P, 9), (P, 5), (P, 1)], 10)
+    assert followed.rings == []
+    assert sorted(told(entry) for entry, _ in followed.entries) == sorted(map(told, read))
+    (*others, (last, before)) = followed.entries
+    assert list(last.bodies) == [b'{"n":5}']
+    assert before == next(entry.entry_id for entry in read if entry.priority == 5)
+    assert {before for _, before in others} == {b"0"}
+
+
+@SHARED
+async def test_what_was_brought_settles_without_having_been_read(logs: Logs) -> None:
+    logs.ingest.follower = followed = Followed()
+    await logs.ingest.append([record(1)])
+    assert (await logs.ingest.settle([followed.entries[0][0]])).lost == []
+    assert (await logs.ingest.unsettled([P]))[P] == 0
+    assert await logs.ingest.read([(P, 5)], 10) == []
+    await logs.ingest.append([record(2)])
+    assert followed.entries[1][1] == b"0", "the stream was empty"
+
+
+@SHARED
+@pytest.mark.parametrize("between", ["by hand", "fed", "due"])
+async def test_nothing_is_brought_past_what_else_came_into_its_stream(logs: Logs, between: str) -> None:
+    await logs.ingest.append([record(1)])
+    if between == "by hand":
+        await logs.redis.one(("XADD", Keys("test").ingest(P, 5), "*", "hello", "world"))
+    elif between == "fed":
+        await logs.generations.feed(P, [(5, Spill(Position(1, 1), 1, b'{"id":"e1"}', "e1"))])
+    else:
+        now_us = await logs.ingest.now_us()
+        lane = LaneKey(P, SCHEDULE, 5)
+        spill = Spill(Position(7, 1), now_us, b'{"n":7}', due_us=now_us - 1_000_000)
+        await logs.lanes.step([LaneStep(lane, spill=[spill])])
+        assert isinstance(due := await logs.lanes.due(P, 10), Due)
+        assert due.priorities == [5]
+    logs.ingest.follower = followed = Followed()
+    await logs.ingest.append([record(2)])
+    assert (followed.rings, followed.entries) == ([(P, 5)], [])
+    await logs.ingest.append([record(3)])
+    assert len(followed.entries) == 1, "the one before it is known again"
+
+
+@SHARED
+async def test_what_is_large_is_not_brought(logs: Logs) -> None:
+    logs.ingest.follower = followed = Followed()
+    await logs.ingest.append([record(1)._replace(body=b'{"x":"%s"}' % (b"x" * 20_000))])
+    assert (followed.rings, followed.entries) == ([(P, 5)], [])
+
+
+@SHARED
+async def test_another_owner_is_brought_it_by_the_doorbell(logs: Logs) -> None:
+    keys = Keys("test")
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    async with logs.redis.listening([keys.doorbell("node-a")], lambda _, message: heard.put_nowait(message)):
+        elsewhere = RedisStreams(RedisCalls(logs.redis), keys, {}, backlog_limit=LIMIT)
+        elsewhere.follower = followed = Followed()
+        assert await elsewhere.append([record(1), record(2), kept("e3", priority=1)]) == [False] * 3
+        async with asyncio.timeout(5):
+            found = [read_brought(await heard.get()) for _ in range(2)]
+    assert (followed.rings, followed.entries) == ([], []), "the owner knows already"
+    token = (await logs.redis.one(("GET", keys.lease(P)))).decode()
+    assert [epoch for epoch, _, _ in found] == [int(token.split()[-1])] * 2
+    read = await logs.ingest.read([(P, 5), (P, 1)], 10)
+    assert sorted(told(entry) for _, entry, _ in found) == sorted(map(told, read))
+    assert {before for _, _, before in found} == {b"0"}
+
+
+@SHARED
+async def test_without_an_owner_who_appends_has_to_ring(logs: Logs) -> None:
+    await logs.redis.one(("DEL", Keys("test").lease(P)))
+    logs.ingest.follower = followed = Followed()
+    assert await logs.ingest.append([record(1)]) == [False]
+    assert (followed.rings, followed.entries) == ([(P, 5)], [])
+
+
+@pytest.mark.parametrize("message", [b"", b"x", b"17 5 1 1-0 0 3\n1 2 3", b"a b c d e f\ng\nh", b"17 5 1\n1 2 3\n"])
+def test_what_is_no_doorbell_is_refused(message: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - of whatever kind
+        read_brought(message)

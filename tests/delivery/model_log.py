@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, TypeVar
@@ -14,12 +15,14 @@ from router_node.log.port import (
     Begun,
     Due,
     Entry,
+    Follower,
     LaneKey,
     LaneStep,
     LaneStepped,
     LogUnavailable,
     LostPartition,
     NewRecord,
+    Nobody,
     Position,
     Released,
     Settled,
@@ -31,6 +34,7 @@ from tests.support.clock import FakeClock
 
 Call = Literal["read", "settle", "step", "fetch"]
 Way = Literal["there", "back"]
+Doorbell = Literal["rings", "brings", "is lost"]
 
 T = TypeVar("T")
 
@@ -43,6 +47,7 @@ class SharedLog(MemoryLog):
         self._clock = clock
         self.owner = 0
         self.full = False
+        self.doorbell: Doorbell = "rings"
 
     async def now_us(self) -> int:
         return self._clock.log_us()
@@ -52,6 +57,21 @@ class SharedLog(MemoryLog):
             Overloaded("full") if self.full and step.spill else (await super(SharedLog, self).step([step]))[0]
             for step in steps
         ]
+
+    async def settle(self, entries: Sequence[Entry]) -> Settled:
+        for entry in entries:  # one that was brought has not been read
+            source = entry.partition, entry.priority
+            if (fresh := self._fresh[source].pop(entry.entry_id, None)) is not None:
+                self._pending[source][entry.entry_id] = fresh
+        return await super().settle(entries)
+
+    def streams(self) -> dict[tuple[int, int], list[Entry]]:
+        """Return the entries of each stream."""
+        found: dict[tuple[int, int], list[Entry]] = defaultdict(list)
+        for kept in (self._pending, self._fresh):
+            for source, stream in kept.items():
+                found[source] += stream.values()
+        return {source: sorted(stream, key=lambda entry: entry.entry_id) for source, stream in found.items()}
 
     def recoverable(self, subscription: str) -> set[bytes]:
         """Return the events that a new owner would still deliver: those in queues, and in streams but not below the
@@ -90,6 +110,7 @@ class NodeLog:
     def __init__(self, shared: SharedLog, token: int) -> None:
         self._shared = shared
         self.token = token
+        self.follower: Follower = Nobody()
         self._gates: dict[tuple[Call, Way], asyncio.Event] = {}
         self._deaf: set[Call] = set()
         self.entries: list[Entry] = []
@@ -142,7 +163,21 @@ class NodeLog:
     # -- the ports
 
     async def append(self, records: Sequence[NewRecord]) -> list[object]:
-        return list(await self._shared.append(records))
+        before = {source: [entry.entry_id for entry in stream] for source, stream in self._shared.streams().items()}
+        answers = list(await self._shared.append(records))
+        for source, stream in self._shared.streams().items():
+            known = before.get(source, [])
+            self._announce([entry for entry in stream if entry.entry_id not in known], known[-1] if known else b"0")
+        return answers
+
+    def _announce(self, entries: Sequence[Entry], before: bytes) -> None:
+        for entry in entries:
+            if self._shared.doorbell == "brings" and self.token == self._shared.owner:
+                self.follower.brought(self._handed_out([entry])[0], before)
+            elif self._shared.doorbell != "is lost":
+                self.follower.rang(entry.partition, entry.priority)
+            before = entry.entry_id
+        self.follower.all_brought()
 
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
         return self._handed_out(await self._made("read", lambda: self._shared.read(sources, count), list))

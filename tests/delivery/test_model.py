@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from router_client.spec import RetryPolicy, SubscriptionSpec
 from router_node.delivery import window
 from router_node.flow import deliver, settle
-from tests.delivery.model_log import Call, Way
+from tests.delivery.model_log import Call, Doorbell, Way
 from tests.delivery.model_promises import Fate, Handed
 from tests.delivery.model_site import Site, Taker
 
@@ -101,6 +101,10 @@ class LaneModel(RuleBasedStateMachine):
         self.site = Site([one] if two is None else [one, two])
         for name in self.site.promises:
             self.site.attach(name, 3, eager=False)
+
+    @rule(doorbell=st.sampled_from(["rings", "brings", "brings", "is lost"]))
+    def change_doorbell(self, doorbell: Doorbell) -> None:
+        self.site.log.doorbell = doorbell
 
     # -- publishers and consumers
 

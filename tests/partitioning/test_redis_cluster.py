@@ -14,6 +14,7 @@ from partitioning.leases import ACQUIRE, LEASE_SCRIPTS, RENEW
 from partitioning.redis_cluster import RedisCluster
 from partitioning.redis_commands import Command, Commands
 from partitioning.redis_connect import connect
+from tests.support.listening import heard_by
 from tests.support.redis_cluster import RedisClusterServers
 from tests.support.redis_server import RedisServer
 from tests.support.repeating import repeated
@@ -74,7 +75,7 @@ async def test_keys_of_several_slots_in_one_command_are_refused_in_its_place(com
 async def test_what_is_published_is_heard_by_whoever_listens_at_any_node(
     commands: Commands, redis_cluster: RedisClusterServers
 ) -> None:
-    async with commands.subscribed("one", "two") as messages:
+    async with heard_by(commands, "one", "two") as messages:
         await commands.run([("PUBLISH", "one", "1"), ("PUBLISH", "two", "2")])
         assert [await anext(messages) for _ in range(2)] == [("one", b"1"), ("two", b"2")]
         last = redis_cluster.primaries[-1]
@@ -162,12 +163,12 @@ async def test_listening_goes_on_elsewhere_after_its_node_was_killed(
     assert isinstance(own_commands, RedisCluster)
     home = (await own_commands.primaries())[0][1]
     by_port = {own_redis_cluster.primary(key).port: key for key in (LOW, MIDDLE, HIGH)}
-    async with own_commands.subscribed("news") as messages:
+    async with heard_by(own_commands, "news") as messages:
         own_redis_cluster.kill_primary(by_port[home])
         with pytest.raises(RedisUnavailable):
             await anext(messages)
     await repeated(own_commands, [("PING",)], within_s=8)
-    async with own_commands.subscribed("news") as messages:
+    async with heard_by(own_commands, "news") as messages:
         await own_commands.one(("PUBLISH", "news", "after"))
         assert await anext(messages) == ("news", b"after")
 

@@ -13,6 +13,7 @@ from partitioning.leases import ACQUIRE, LEASE_SCRIPTS
 from partitioning.redis_commands import Commands
 from partitioning.redis_connect import connect
 from partitioning.redis_sentinel import LOOK_EVERY_S
+from tests.support.listening import heard_by
 from tests.support.redis_sentinel import RedisSentinels
 from tests.support.repeating import repeated
 from tests.support.signals import wait_for
@@ -78,7 +79,7 @@ async def test_a_primary_that_hangs_is_left_once_the_sentinels_name_another(
 ) -> None:
     await commands.run([("SET", "k", "v"), ("WAIT", 2, 1000)])
     old = own_redis_sentinels.primary
-    async with commands.subscribed("news") as messages:
+    async with heard_by(commands, "news") as messages:
         old.pause()
         listening = asyncio.ensure_future(anext(messages))
         assert await repeated(commands, [("GET", "k")], within_s=10) == [b"v"]
@@ -96,14 +97,14 @@ async def test_a_primary_that_hangs_is_left_once_the_sentinels_name_another(
 
 
 async def test_listening_goes_on_at_the_new_primary(own_redis_sentinels: RedisSentinels, commands: Commands) -> None:
-    async with commands.subscribed("news") as messages:
+    async with heard_by(commands, "news") as messages:
         await commands.one(("PUBLISH", "news", "before"))
         assert await anext(messages) == ("news", b"before")
         own_redis_sentinels.kill_primary()
         with pytest.raises(RedisUnavailable):
             await anext(messages)
     await repeated(commands, [("PING",)], within_s=8)
-    async with commands.subscribed("news") as messages:
+    async with heard_by(commands, "news") as messages:
         await commands.one(("PUBLISH", "news", "after"))
         assert await anext(messages) == ("news", b"after")
 

@@ -1,15 +1,20 @@
 -- Append events to one partition: deduplicate, number, and add one record batch per priority.
--- KEYS: pos, ids, in:<p> for each of the ten priorities 0..9, outbox.
+-- KEYS: pos, ids, in:<p> for each of the ten priorities 0..9, outbox, lease.
 -- ARGV: backlog limit (events), deduplication window in ms, ids remembered at most, group, the number of partitions by
 --       which the caller found this one, '1' when the events have to be stored before their publishers are answered,
+--       this partition, the caller's token ('' when it is not the owner), the doorbells' channel without the owner's name,
 --       then per event: priority, dedup id ('' for none; the event's id when it has to be stored), body.
 -- Returns {-1} when the backlog is full, {-2, number} when this partition uses a newer table, {-3} when no owner has
--- opened it since its data began (nothing was changed each time), else one 0 (appended) or 1 (duplicate) per event.
+-- opened it since its data began (nothing was changed each time), else one 0 (appended) or 1 (duplicate) per event, and
+-- behind them one text per entry that its owner is given: "<priority> <entry id> <entry before it> <field p>" when the
+-- caller is the owner, else "<priority>": the doorbell has brought it. The entry before it is the last one in the
+-- stream, 0 when there is none: an owner that has read that has nothing else to read first.
 -- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>" of its first event, and " s" when they have
 -- to be stored; then one field 'e' per event; each further event is one sequence number and one microsecond on.
 local pos, ids, outbox = KEYS[1], KEYS[2], KEYS[13]
 local limit, window, most, group = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local kept = ARGV[6] == '1'
+local kept, partition, caller, doorbells = ARGV[6] == '1', ARGV[7], ARGV[8], ARGV[9]
+local FIRST, BROUGHT_BYTES, FORGET_EACH = 10, 16384, 16
 local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled', 'at', 'table', 'open')
 if tonumber(state[5] or '0') > tonumber(ARGV[5]) then
   return {-2, tonumber(state[5])}
@@ -26,7 +31,7 @@ if seq - settled >= limit then
   return {-1}
 end
 local answers, batches, named, fresh_ids = {}, {}, {}, false
-for i = 7, #ARGV, 3 do
+for i = FIRST, #ARGV, 3 do
   local priority, id = tonumber(ARGV[i]), ARGV[i + 1]
   local duplicate = 0
   if id ~= '' then
@@ -51,15 +56,46 @@ for i = 7, #ARGV, 3 do
     named[priority][#batch / 2] = id
   end
 end
+local owner, changes, before_seq = redis.call('GET', KEYS[14]), {}, seq
+local function bring(priority, id, before, first, batch)
+  local sizes, bodies, size = {}, {}, 0
+  for n = 2, #batch, 2 do
+    sizes[#sizes + 1] = #batch[n]
+    bodies[#bodies + 1] = batch[n]
+    size = size + #batch[n]
+  end
+  if size > BROUGHT_BYTES then
+    return
+  end
+  if owner == caller then
+    answers[#answers + 1] = string.format('%d %s %s %s', priority, id, before, first)
+    return
+  end
+  local node, epoch = string.match(owner, '^(.*) (%d+)$')
+  local head = table.concat({partition, priority, epoch, id, before, table.concat(sizes, ' ')}, ' ')
+  redis.call('PUBLISH', doorbells .. node, head .. '\n' .. first .. '\n' .. table.concat(bodies))
+  answers[#answers + 1] = tostring(priority)
+end
 for priority = 9, 0, -1 do
   local batch = batches[priority]
   if batch then
     local stream = KEYS[3 + priority]
-    if redis.call('EXISTS', stream) == 0 then
+    local before = '0'
+    if redis.call('XLEN', stream) > 0 then
+      before = redis.call('HGET', pos, 'last' .. priority)
+      if before and #redis.call('XRANGE', stream, '(' .. before, '+', 'COUNT', 1) > 0 then
+        before = false -- a fence, or what was due or fed, is the last one
+      end
+    elseif redis.call('EXISTS', stream) == 0 then
       redis.call('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
     end
-    local first = string.format('%s %.0f %.0f', gen, seq + 1, at)
-    redis.call('XADD', stream, '*', 'p', kept and first .. ' s' or first, unpack(batch))
+    local first = string.format(kept and '%s %.0f %.0f s' or '%s %.0f %.0f', gen, seq + 1, at)
+    local id = redis.call('XADD', stream, '*', 'p', first, unpack(batch))
+    changes[#changes + 1] = 'last' .. priority
+    changes[#changes + 1] = id
+    if before and owner then
+      bring(priority, id, before, first, batch)
+    end
     if kept then
       for n, id in ipairs(named[priority]) do
         redis.call('HSET', outbox, string.format('%.0f %s', at + n - 1, id), 1)
@@ -69,10 +105,12 @@ for priority = 9, 0, -1 do
     at = at + #batch / 2
   end
 end
-redis.call('HSET', pos, 'seq', string.format('%.0f', seq), 'at', string.format('%.0f', at - 1))
+redis.call('HSET', pos, 'seq', string.format('%.0f', seq), 'at', string.format('%.0f', at - 1), unpack(changes))
 if fresh_ids then
-  redis.call('ZREMRANGEBYSCORE', ids, '-inf', now_ms - window)
-  redis.call('ZREMRANGEBYRANK', ids, 0, -most - 1)
   redis.call('PEXPIRE', ids, window)
+  if math.floor(seq / FORGET_EACH) > math.floor(before_seq / FORGET_EACH) then
+    redis.call('ZREMRANGEBYSCORE', ids, '-inf', now_ms - window)
+    redis.call('ZREMRANGEBYRANK', ids, 0, -most - 1)
+  end
 end
 return answers
