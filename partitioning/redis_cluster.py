@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ from redis.exceptions import (
 )
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Hear, Script, reply_of
+from partitioning.redis_commands import Command, Ending, Hear, Script, reply_of
 from partitioning.redis_pipeline import RedisPipeline
 from partitioning.redis_slots import Topology, slot_of
 from partitioning.redis_url import Address, ManyHosts, text_of
@@ -120,7 +120,7 @@ class RedisCluster:
     @asynccontextmanager
     async def listening(
         self, channels: Sequence[str], hear: Hear, heard: Callable[[], None] = lambda: None
-    ) -> AsyncIterator[Awaitable[None]]:
+    ) -> AsyncIterator[Ending]:
         """See Commands."""
         topology = await self._current()
         try:

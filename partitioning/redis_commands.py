@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha1
 from importlib.resources import files
@@ -15,6 +15,7 @@ from partitioning.errors import RedisUnavailable
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
 Hear = Callable[[str, bytes], None]
+Ending = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Script(NamedTuple):
@@ -65,11 +66,11 @@ class Commands(Protocol):
 
     def listening(
         self, channels: Sequence[str], hear: Hear, heard: Callable[[], None] = lambda: None
-    ) -> AbstractAsyncContextManager[Awaitable[None]]:
+    ) -> AbstractAsyncContextManager[Ending]:
         """Have ``hear`` called with channel and payload of each message, once the server has confirmed all channels.
 
         It is called as messages come, and ``heard`` after those that came at once; both must return at once. What the
-        block is given is awaited to learn of the end of the connection: it raises RedisUnavailable, as entering does.
+        block is given waits for the end of the connection: it raises RedisUnavailable, as entering does.
         """
         ...
 

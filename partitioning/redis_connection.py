@@ -94,8 +94,8 @@ _KINDS: dict[type[AbstractConnection], Callable[..., RedisConnection]] = {
 }
 
 
-def connection_options(url: str, connect_within_s: float) -> dict[str, Any]:
-    """Return what redis-py's clients and ``connection_class`` take. Raises ValueError for a bad URL."""
+def connection_maker(url: str, connect_within_s: float, find: Find | None = None) -> Callable[[], RedisConnection]:
+    """Return what makes connections that are still to be opened. Raises ValueError for a bad URL."""
     own: dict[str, Any] = {
         # No socket_timeout: with one, redis-py writes through asyncio.wait_for, which on Python 3.11 can swallow a
         # cancellation that arrives as the write completes. Callers bound the whole exchange instead.
@@ -104,18 +104,11 @@ def connection_options(url: str, connect_within_s: float) -> dict[str, Any]:
         "protocol": 2,
     }
     options: dict[str, Any] = dict(parse_url(url))
-    connection_class = _KINDS[options.pop("connection_class", Connection)]
+    kind = _KINDS[options.pop("connection_class", Connection)]
     if refused := own.keys() & options.keys():
         raise ValueError(f"option {min(refused)!r} is not for a URL to set")
     try:
-        connection_class(**options, **own)
+        kind(**options, **own)
     except TypeError as error:
         raise ValueError(f"unknown option: {error}") from None
-    return {"connection_class": connection_class, **options, **own}
-
-
-def connection_maker(url: str, connect_within_s: float, find: Find | None) -> Callable[[], RedisConnection]:
-    """Return what makes connections that are still to be opened. Raises ValueError for a bad URL."""
-    options = connection_options(url, connect_within_s)
-    kind: Callable[..., RedisConnection] = options.pop("connection_class")
-    return partial(kind, find=find, **options)
+    return partial(kind, find=find, **options, **own)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -12,10 +13,12 @@ from redis.exceptions import InvalidResponse, NoScriptError, RedisError, Respons
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Hear, Script, reply_of
+from partitioning.redis_commands import Command, Ending, Hear, Script, reply_of
 from partitioning.redis_connection import Find, RedisConnection, connection_maker
 from partitioning.redis_url import Address
 from partitioning.redis_wire import RedisListener, RedisWire
+
+_AWAY = (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError)
 
 
 class RedisPipeline:
@@ -58,7 +61,7 @@ class RedisPipeline:
                 async with asyncio.timeout(self._timeout_s):
                     await self._load(commands, replies)
             return replies
-        except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
+        except _AWAY as error:
             raise RedisUnavailable(f"Redis did not answer: {error or 'time-out'}") from error
 
     async def one(self, command: Command) -> Any:
@@ -87,35 +90,28 @@ class RedisPipeline:
             while not self.can_tell():
                 wire = self._told.least_busy() or await self._another(self._told)
                 await wire.writable()
-        except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as error:
+        except _AWAY as error:
             raise RedisUnavailable(f"Redis cannot be told anything: {error or 'time-out'}") from error
 
     @asynccontextmanager
     async def listening(
         self, channels: Sequence[str], hear: Hear, heard: Callable[[], None] = lambda: None
-    ) -> AsyncIterator[Awaitable[None]]:
+    ) -> AsyncIterator[Ending]:
         """See Commands."""
         listener: RedisListener | None = None
         try:
-            async with asyncio.timeout(self._timeout_s):
-                listener = RedisListener(await self._connect(), hear, heard)
-                self._listeners.add(listener)
-                await listener.subscribe(channels)
-        except (RedisError, TimeoutError, OSError) as error:
-            self._deaf(listener)
-            raise RedisUnavailable(f"Redis did not let us listen: {error or 'time-out'}") from error
-        except BaseException:
-            self._deaf(listener)
-            raise
-        try:
-            yield _Ending(listener)
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    listener = RedisListener(await self._connect(), hear, heard)
+                    self._listeners.add(listener)
+                    await listener.subscribe(channels)
+            except (RedisError, TimeoutError, OSError) as error:
+                raise RedisUnavailable(f"Redis did not let us listen: {error or 'time-out'}") from error
+            yield partial(_ended, listener)
         finally:
-            self._deaf(listener)
-
-    def _deaf(self, listener: RedisListener | None) -> None:
-        if listener is not None:
-            self._listeners.discard(listener)
-            listener.close()
+            if listener is not None:
+                self._listeners.discard(listener)
+                listener.close()
 
     async def renew(self) -> None:
         """Use none of the present connections again: the idle ones are closed now, the others when they are done."""
@@ -181,20 +177,11 @@ class RedisPipeline:
         return connection
 
 
-class _Ending:
-    """Awaited, it raises RedisUnavailable when the connection of a listener is lost."""
-
-    def __init__(self, listener: RedisListener) -> None:
-        self._listener = listener
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> None:
-        try:
-            await self._listener.end()
-        except RedisError as error:
-            raise RedisUnavailable(f"the connection to listen on is lost: {error}") from error
+async def _ended(listener: RedisListener) -> None:
+    try:
+        await listener.end()
+    except RedisError as error:
+        raise RedisUnavailable(f"the connection to listen on is lost: {error}") from error
 
 
 class _Wires:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from partitioning.errors import RedisUnavailable
-from partitioning.redis_commands import Command, Hear, Script, reply_of
-from partitioning.redis_connection import connection_options
+from partitioning.redis_commands import Command, Ending, Hear, Script, reply_of
+from partitioning.redis_connection import connection_maker
 from partitioning.redis_pipeline import RedisPipeline
 from partitioning.redis_url import Address, ManyHosts, text_of
 
@@ -75,11 +74,10 @@ class Sentinels:
         return named
 
     async def _ask(self, sentinel: Address) -> Named | str:
-        options = connection_options(self._url.sentinel(sentinel), SENTINEL_S)
-        connection: AbstractConnection = options.pop("connection_class")(**options)
+        connection = connection_maker(self._url.sentinel(sentinel), SENTINEL_S)()
         try:
             async with asyncio.timeout(SENTINEL_S):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.connect()
                 # During a fail-over MASTER has the new epoch with the old address; this first one has the new address.
                 for subcommand in ("GET-MASTER-ADDR-BY-NAME", "MASTER"):
                     await connection.send_command("SENTINEL", subcommand, self._url.service, check_health=False)
@@ -156,7 +154,7 @@ class RedisSentinel:
 
     def listening(
         self, channels: Sequence[str], hear: Hear, heard: Callable[[], None] = lambda: None
-    ) -> AbstractAsyncContextManager[Awaitable[None]]:
+    ) -> AbstractAsyncContextManager[Ending]:
         """See Commands."""
         return self._pipeline.listening(channels, hear, heard)
 

@@ -65,7 +65,7 @@ class _Wire(asyncio.Protocol):
 
     def _write(self, commands: Sequence[Command]) -> None:
         if self.lost is not None:
-            raise type(self.lost)(*self.lost.args)
+            raise _anew(self.lost)
         try:
             self._transport.write(b"".join(map(_pack, commands)))
         except RuntimeError as error:
@@ -116,8 +116,8 @@ class RedisWire(_Wire):
 
         Raises redis-py's ConnectionError and TimeoutError: then any of the commands may have run.
         """
-        while not self._writable.is_set():
-            await self._writable.wait()
+        if not self._writable.is_set():
+            await self.writable()
         self._write(commands)
         return await self._expect(len(commands))
 
@@ -128,7 +128,8 @@ class RedisWire(_Wire):
 
     async def writable(self) -> None:
         """Return when the server has taken most of what was written, or is lost."""
-        await self._writable.wait()
+        while not self._writable.is_set():
+            await self._writable.wait()
 
     def tell(self, commands: Sequence[Command]) -> None:
         """Send commands that the server is not to answer. Raises redis-py's ConnectionError."""
@@ -200,7 +201,7 @@ class RedisWire(_Wire):
         self._writable.set()
         for asked in self._asked:
             if not asked.answer.done():
-                asked.answer.set_exception(type(error)(*error.args))
+                asked.answer.set_exception(_anew(error))
         self._asked.clear()
 
 
@@ -227,7 +228,7 @@ class RedisListener(_Wire):
 
     async def _change(self) -> None:
         if self.lost is not None:
-            raise type(self.lost)(*self.lost.args)
+            raise _anew(self.lost)
         self._changed.clear()
         await self._changed.wait()
 
@@ -245,6 +246,11 @@ class RedisListener(_Wire):
 
     def _ended(self, error: RedisError) -> None:
         self._changed.set()
+
+
+def _anew(error: RedisError) -> RedisError:
+    """Return the same error once more: each who waits raises one of its own."""
+    return type(error)(*error.args)
 
 
 def _forget(answer: asyncio.Future[list[Any]]) -> None:

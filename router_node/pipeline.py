@@ -59,9 +59,8 @@ class Pipeline:
 
     ``right`` is ownership's word on what may be delivered; ``lost`` gives a partition up; ``ring`` tells the owner of a
     stream that it has something (at first this node's own bell); ``said`` has what was said to other nodes sent now;
-    ``foreign`` knows subscriptions that live on other
-    nodes, whose queues are not to be dropped; ``place`` and ``relocate`` find the partition of a slot;
-    ``fenced`` hears of fences read.
+    ``foreign`` knows subscriptions that live on other nodes, whose queues are not to be dropped; ``place`` and
+    ``relocate`` find the partition of a slot; ``fenced`` hears of fences read.
     """
 
     def __init__(

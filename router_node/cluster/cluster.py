@@ -74,7 +74,7 @@ class Cluster:
         pipeline.said = link.flush
         pipeline.outbox.announce = lambda ids: link.notify("stored", ids)
         link.hearing = Hearing(
-            self._hear, self.attachments.tell, self._notice, self.doorbells.brought, pipeline.all_brought
+            self._hear, self.attachments.tell, self._notice, self.doorbells.brought, pipeline.settler.pump
         )
 
     @property

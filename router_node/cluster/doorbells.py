@@ -33,7 +33,6 @@ class Doorbells:
         placement: Callable[[], Mapping[int, str]],
     ) -> None:
         self._pipeline = pipeline
-        self._bell = pipeline.bell
         self._link = link
         self._node_id = node_id
         self._tokens = tokens
@@ -45,7 +44,7 @@ class Doorbells:
         """Say that a stream has something new."""
         owner = self._placement().get(partition)
         if owner is None or owner == self._node_id:
-            self._bell.ring(partition, priority)
+            self._pipeline.bell.ring(partition, priority)
             return
         if not self._rung:
             asyncio.get_running_loop().call_soon(self._flush)
@@ -54,7 +53,7 @@ class Doorbells:
     def heard(self, frame: Ring) -> None:
         """Another node rings."""
         for partition, priority in frame.sources:
-            self._bell.ring(partition, priority)
+            self._pipeline.bell.ring(partition, priority)
 
     def brought(self, message: bytes) -> None:
         """An append brings an entry to this node."""

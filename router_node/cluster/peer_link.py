@@ -192,7 +192,7 @@ class PeerLink:
                         self._found_gap(peer)
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._watch(), name="peer link watch")
-                        await ending
+                        await ending()
             except* (RedisUnavailable, TimeoutError) as group:
                 log.warning("this node does not hear its peers; listening anew", error=str(group.exceptions[0]))
             self.listening.clear()

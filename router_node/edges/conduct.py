@@ -8,7 +8,6 @@ from collections.abc import Callable
 from enum import StrEnum
 
 import structlog
-from starlette.types import Scope
 
 from router_node.destinations.voice import Voice
 
@@ -44,9 +43,9 @@ class Conduct:
         self._now = now
         self._voice = Voice()
 
-    def client(self, peer: str = "") -> Client:
-        """Begin to watch a connection; ``peer`` says whose it is, see :func:`peer_of`."""
-        return Client(self, peer)
+    def client(self, peer: tuple[str, int] | None) -> Client:
+        """Begin to watch a connection; ``peer`` is the address of who connected, when it is known."""
+        return Client(self, f"{peer[0]}:{peer[1]}" if peer else "")
 
     def passing(self, fault: Fault, detail: str = "", times: int = 1) -> None:
         """Note a fault of a request, which leaves nothing to remember it by: each kind is said once a minute."""
@@ -71,9 +70,3 @@ class Client:
             log.warning(TOLD[fault], client=self._peer, detail=detail[:200])
         self._counts[fault] += times
         return self._counts[fault]
-
-
-def peer_of(scope: Scope) -> str:
-    """Return the address of who connected, such as ``10.0.0.7:51234``, empty when it is not known."""
-    client = scope.get("client")
-    return f"{client[0]}:{client[1]}" if client else ""

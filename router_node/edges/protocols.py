@@ -13,8 +13,6 @@ from router_node.edges.app import App
 from router_node.edges.conduct import Fault
 
 MAX_HEAD_BYTES = 64 * 1024
-
-
 UNSENT_BYTES = 128 * 1024
 """What the system takes of a connection beyond what its client has room for: megabytes of it would hide who reads."""
 
@@ -92,4 +90,4 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 def _told(config: uvicorn.Config, peer: tuple[str, int] | None, fault: Fault, detail: str = "") -> None:
     app = config.app
     if isinstance(app, App):
-        app.connections.conduct.client(f"{peer[0]}:{peer[1]}" if peer else "").did(fault, detail)
+        app.connections.conduct.client(peer).did(fault, detail)

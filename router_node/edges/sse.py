@@ -24,7 +24,7 @@ from router_client.json_input import loads
 from router_client.spec import SubscriptionSpec
 from router_node.contract import Attachment, Delivery, Engine, Settlement
 from router_node.edges.bodies import integer
-from router_node.edges.conduct import Client, Fault, peer_of
+from router_node.edges.conduct import Client, Fault
 from router_node.edges.connections import Connections
 from router_node.edges.limits import Limits
 
@@ -48,7 +48,7 @@ class StreamRoutes:
 
     async def stream(self, request: Request) -> Response:
         """Open a stream; what is wrong with the request is answered before it begins."""
-        stream = EventStream(self._limits, self._connections.conduct.client(peer_of(request.scope)))
+        stream = EventStream(self._limits, self._connections.conduct.client(request.client))
         with ExitStack() as stack:
             stack.enter_context(self._connections.admitted(stream.drain))
             stream.attached = await self._engine.open(_spec(request.query_params), stream, CREDIT)

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from router_client.errors import EventRouterError
 from router_node.contract import Engine
-from router_node.edges.conduct import Client, Fault, peer_of
+from router_node.edges.conduct import Client, Fault
 from router_node.edges.connections import Connections
 from router_node.edges.limits import Limits
 from router_node.edges.problems import problem_response, unexpected
@@ -31,7 +31,7 @@ class WebSocketEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Accept, converse, close; a node with too many connections refuses the upgrade with a problem."""
         await receive()  # websocket.connect
-        client = self._connections.conduct.client(peer_of(scope))
+        client = self._connections.conduct.client(scope.get("client"))
         session = Session(self._engine, self._identity, self._limits, client)
         try:
             with self._connections.admitted(session.drain):

@@ -120,8 +120,8 @@ class RedisStreams:
             part = by_priority.pop(int(priority))
             if entry:
                 entry_id, before, first = entry
-                fields = [b"p", first, *(field for record in part for field in (b"e", record.body))]
-                self.follower.brought(_entry(part[0].partition, part[0].priority, entry_id, fields), before)
+                bodies = [record.body for record in part]
+                self.follower.brought(_batch(part[0].partition, part[0].priority, entry_id, first, bodies), before)
         for level in by_priority:
             self.follower.rang(records[0].partition, level)
 
@@ -340,9 +340,7 @@ def _entry(partition: int, priority: int, entry_id: bytes, fields: Sequence[byte
     if fields[0] == b"f" and fields[1].isdigit():
         return Entry(partition, priority, entry_id, NOWHERE, 0, [], fence=int(fields[1]))
     try:
-        generation, sequence, accepted, *kept = fields[1].split()
-        first = Position(int(generation), int(sequence))
-        ids = [str(orjson.loads(body)["id"]) for body in fields[3::2]] if kept else ()
+        return _batch(partition, priority, entry_id, fields[1], fields[3::2])
     except (
         ValueError,
         IndexError,
@@ -350,7 +348,14 @@ def _entry(partition: int, priority: int, entry_id: bytes, fields: Sequence[byte
         TypeError,
     ):  # not written by us: one body that is no event, which becomes a dead letter
         return Entry(partition, priority, entry_id, NOWHERE, 0, [b" ".join(fields)])
-    return Entry(partition, priority, entry_id, first, int(accepted), fields[3::2], kept=ids)
+
+
+def _batch(partition: int, priority: int, entry_id: bytes, first: bytes, bodies: Sequence[bytes]) -> Entry:
+    """Build an entry that an append made; ``first`` is its field ``p``. Raises ValueError, KeyError or TypeError."""
+    generation, sequence, accepted, *kept = first.split()
+    position = Position(int(generation), int(sequence))
+    ids = [str(orjson.loads(body)["id"]) for body in bodies] if kept else ()
+    return Entry(partition, priority, entry_id, position, int(accepted), bodies, kept=ids)
 
 
 def read_brought(message: bytes) -> tuple[int, Entry, bytes]:
@@ -360,9 +365,13 @@ def read_brought(message: bytes) -> tuple[int, Entry, bytes]:
     """
     head, first, bodies = message.split(b"\n", 2)
     partition, priority, epoch, entry_id, before, *sizes = head.split(b" ")
-    fields = [b"p", first]
+    parts: list[bytes] = []
     at = 0
     for size in map(int, sizes):
-        fields += (b"e", bodies[at : at + size])
+        parts.append(bodies[at : at + size])
         at += size
-    return int(epoch), _entry(int(partition), int(priority), entry_id, fields), before
+    try:
+        entry = _batch(int(partition), int(priority), entry_id, first, parts)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"what had to be stored has no id: {error!r}") from error
+    return int(epoch), entry, before

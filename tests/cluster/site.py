@@ -65,3 +65,11 @@ async def shared_by(node: NodeProcess, names: set[str], within_s: float = 10.0) 
 
 def client(node: NodeProcess) -> EventRouterClient:
     return EventRouterClient(node.url.replace("http", "ws"))
+
+
+async def metric(node: NodeProcess, name: str) -> float:
+    """Return a metric without labels; ``_total`` of a counter's name may be left out. Fails when there is none."""
+    async with aiohttp.ClientSession() as session, session.get(f"{node.url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    (line,) = (line for line in lines if line.startswith((f"{name} ", f"{name}_total ")))
+    return float(line.split()[1])

@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import aiohttp
 import pytest
 
 from router_client import EventRouterClient
 from stores.open import open_database
 from stores.ports import Attempt, LoggedAttempt
-from tests.cluster.site import client, get, nodes
+from tests.cluster.site import client, get, metric, nodes
 from tests.support.node_process import NodeProcess
 from tests.support.postgres_server import PostgresServer
 from tests.support.signals import wait_for
@@ -39,12 +38,6 @@ async def all_logged(node: NodeProcess) -> list[dict[str, Any]]:
         if page["next"] is None:
             return found
         cursor = f"&cursor={page['next']}"
-
-
-async def metric(node: NodeProcess, name: str) -> float:
-    async with aiohttp.ClientSession() as session, session.get(f"{node.url}/metrics") as response:
-        lines = (await response.text()).splitlines()
-    return sum(float(line.split()[1]) for line in lines if line.startswith((f"{name}_total ", f"{name} ")))
 
 
 async def deliver(publisher: EventRouterClient, consumer: EventRouterClient, count: int) -> float:

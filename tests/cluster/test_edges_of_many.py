@@ -8,7 +8,7 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.cluster.site import client, get, nodes
+from tests.cluster.site import client, get, metric, nodes
 from tests.cluster.test_delivery import backlog, send
 from tests.support.node_process import NodeProcess
 from tests.support.signals import wait_for
@@ -20,13 +20,6 @@ KEYS = 40
 
 def batch(count: int, **more: object) -> list[dict[str, object]]:
     return [{"type": "a.b", "correlation_id": f"k{n % KEYS}", "payload": {"n": n}, **more} for n in range(count)]
-
-
-async def metric(node: NodeProcess, name: str) -> float:
-    """Return a metric without labels; a counter's name ends in _total."""
-    async with aiohttp.ClientSession() as session, session.get(f"{node.url}/metrics") as response:
-        lines = (await response.text()).splitlines()
-    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
 
 
 async def test_a_stream_shows_what_every_node_owns_and_leaves_nothing_behind(redis_url: str, database_url: str) -> None:

@@ -18,7 +18,7 @@ async def heard_by(commands: Commands, *channels: str) -> AsyncIterator[AsyncIte
         heard.put_nowait((channel, payload))
 
     async with commands.listening(channels, hear) as ending:
-        lost = asyncio.ensure_future(ending)
+        lost = asyncio.create_task(ending())
         lost.add_done_callback(lambda _: heard.put_nowait(None))
 
         async def messages() -> AsyncIterator[tuple[str, bytes]]:
