@@ -138,7 +138,8 @@ def encode_object(body: dict[str, Any], max_bytes: int = MAX_EVENT_BYTES) -> byt
         if name in body:
             check_depth(body[name], data, name)
             check_finite(body[name], data, name)
-    return data
+    # orjson's result keeps the buffer it was written to, 4 KiB or more: too much for what waits in memory.
+    return b"%b" % data
 
 
 def _text(value: object, name: str) -> str:

@@ -60,6 +60,11 @@ class InFlight:
         """Return what has not been settled by its deadline."""
         return list(takewhile(lambda item: item.deadline <= now, self._by_id.values()))
 
+    def lingers(self, since: float) -> bool:
+        """Tell whether the delivery that times out first began before ``since``, or nothing is under way."""
+        first = next(iter(self._by_id.values()), None)
+        return first is None or first.sent_at < since
+
     def from_partitions(self, partitions: Collection[int]) -> int:
         """Return how many come from these partitions."""
         return sum(item.lane.key.partition in partitions for item in self._by_id.values())

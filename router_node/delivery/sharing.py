@@ -90,6 +90,13 @@ class Sharing:
             if waiting and holder.credit <= 0:
                 yield holder, waiting
 
+    @property
+    def wanting(self) -> bool:
+        """Some consumer has credit and nothing to spend it on."""
+        if len(self._common):
+            return False
+        return any(holder.credit > 0 and not len(self._own.get(holder, ())) for holder in self._holders)
+
     def consumer_of(self, key: str) -> Holder:
         """Return the consumer that takes a key's events; there must be one."""
         if self._candidates is None:

@@ -217,14 +217,21 @@ class Window:
         if not lane.spilling and lane.items:
             self.begin_spill(lane)
 
-    def tick(self, now: float, *, absent: bool) -> None:
-        """Spill what lingers in live lanes, forget what nobody takes, drop lanes with nothing in them."""
+    def tick(self, now: float, *, absent: bool, wanting: bool) -> None:
+        """Spill what lingers in live lanes, forget what nobody takes, drop lanes with nothing in them.
+
+        When consumers are ``wanting``, though each queue is in memory ahead of what is delivered, the keys of that wait
+        for slow consumers: others may be behind them, so more is read. Reading it sooner would cost more than it gives,
+        as what a key has there beyond its share is read again in its turn.
+        """
         for place, lane in list(self._lanes.items()):
             oldest = next(iter(lane.items), None)
             if not lane.spilling and oldest is not None and (absent or now - oldest.since > SPILL_AFTER_S):
                 self.begin_spill(lane)
             if absent and lane.items:
                 self._evict(lane)
+            if wanting:
+                self._want(lane, far=True)
             if lane.idle and not lane.fetching:
                 del self._lanes[place]
 
@@ -277,7 +284,7 @@ class Window:
             if item.state is State.WAITING:
                 self.wait(item)
         for item in arrivals:
-            if lane.drained and self._wanted() and self._room(lane) and not self.is_barred(lane):
+            if lane.drained and self._wanted() and self._room(lane, far=True) and not self.is_barred(lane):
                 lane.cursor = item.queue_id or lane.cursor
                 self._take_in(lane, item)
             else:
@@ -363,15 +370,15 @@ class Window:
             entry, item.entry = item.entry, None
             self._upkeep.release(entry)
 
-    def _want(self, lane: Lane) -> None:
+    def _want(self, lane: Lane, *, far: bool = False) -> None:
         ready = lane.spilling and not lane.drained and not lane.fetching and not self.is_barred(lane)
-        if ready and self._wanted() and self._room(lane):
+        if ready and self._wanted() and self._room(lane, far=far):
             self._upkeep.fetch(lane, self)
 
-    def _room(self, lane: Lane) -> bool:
+    def _room(self, lane: Lane, *, far: bool) -> bool:
         """A lane may always hold a few events, more while the subscription's memory lasts, never beyond its share."""
         held = len(lane.items)
-        return held < LANE_EVENTS // 16 or (held < LANE_EVENTS * 3 // 4 and not self.full)
+        return held < LANE_EVENTS // 16 or (held < LANE_EVENTS * (3 if far else 1) // 4 and not self.full)
 
     def _evict(self, lane: Lane) -> None:
         count, size = len(lane.items), sum(len(item.body) for item in lane.items)

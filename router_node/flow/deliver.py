@@ -27,6 +27,7 @@ from router_node.delivery.window import MEMORY_EVENTS, SPILL_AFTER_S, Upkeep, Wi
 from router_node.log.port import Entry, PartitionState, Position, RetryState
 
 WAITING_AT_MOST = 10_000
+QUICK_S = 0.1
 MAX_ERROR_CHARS = 1000
 
 
@@ -195,7 +196,8 @@ class Dispatch:
             else:
                 self.window.recall(item)
         if self._spills:
-            self.window.tick(now, absent=self._absent(now))
+            wanting = self._ready.wanting and self.in_flight.lingers(now - QUICK_S)
+            self.window.tick(now, absent=self._absent(now), wanting=wanting)
         if len(self._ready) and len(self.holders):
             self.wake()
 

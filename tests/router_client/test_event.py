@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import RFC_4122, UUID
@@ -277,3 +278,15 @@ def test_all_74_random_bits_of_an_id_vary() -> None:
         zeros |= ~number
     random_bits = (1 << 62) - 1 | 0xFFF << 64
     assert ones & zeros & random_bits == random_bits
+
+
+def test_an_encoded_event_takes_no_more_memory_than_its_size() -> None:
+    event = Event(type="a.b", payload={"text": "x" * 300})
+    event.encode()
+    tracemalloc.start()
+    try:
+        encoded = [event.encode() for _ in range(200)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.5 * sum(map(len, encoded))
