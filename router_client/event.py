@@ -142,7 +142,14 @@ def encode_object(body: dict[str, Any], max_bytes: int = MAX_EVENT_BYTES) -> byt
     return b"%b" % data
 
 
+def check_member(name: str, value: object) -> Any:
+    """Check one member of an event object and return it as :func:`checked` would; raises InvalidInput naming it."""
+    return _CHECKS[name](value, name)
+
+
 def _text(value: object, name: str) -> str:
+    if type(value) is str and len(value) * 4 <= MAX_TEXT_BYTES and value.isprintable():
+        return value
     if not isinstance(value, str):
         raise InvalidInput("must be text", field=name)
     if len(value) * 4 > MAX_TEXT_BYTES and len(value.encode("utf-8", "replace")) > MAX_TEXT_BYTES:
@@ -176,7 +183,8 @@ def parse_time(value: object, name: str) -> datetime:
         if isinstance(value, datetime) and value.tzinfo is not None:
             return value.astimezone(UTC)
         if isinstance(value, str) and _RFC3339.fullmatch(value):
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+            time = datetime.fromisoformat(value.upper())
+            return time if time.tzinfo is UTC else time.astimezone(UTC)
     except (ValueError, OverflowError):
         pass  # the year 0 or 10000 in UTC: refused like any other text that is no time
     raise InvalidInput("must be an RFC 3339 time with an offset, such as 2013-01-01T05:15:00Z", field=name)

@@ -15,6 +15,7 @@ import orjson
 
 from router_client.errors import EventRouterError, InvalidInput
 from router_client.json_input import loads
+from router_client.kept_form import publish_frame
 from router_client.spec import MAX_IN_FLIGHT, SubscriptionSpec
 
 VERSION = 1
@@ -34,7 +35,10 @@ class Hello(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Event objects to publish; they are checked one by one later, so that one bad event harms no other."""
+    """Event objects to publish, or ``msgspec.Raw`` of plain ones (see kept_form.is_plain) that are not decoded yet.
+
+    They are checked one by one later, so that one bad event harms no other.
+    """
 
     ref: Ref | None
     ack: str
@@ -200,6 +204,14 @@ def decode(text: str | bytes) -> dict[str, Any]:
     if not isinstance(frame, dict):
         raise InvalidInput("a frame is a JSON object", field="frame")
     return frame
+
+
+def plain_publish(text: str) -> Publish | None:
+    """Read a publish frame without decoding its events; None for any other, which :func:`decode` is for."""
+    frame = publish_frame(text)
+    if frame is None or ref_of({"ref": frame.ref}) != frame.ref:
+        return None
+    return Publish(frame.ref, frame.ack, list(frame.events))
 
 
 def ref_of(frame: Mapping[str, Any]) -> Ref | None:

@@ -15,7 +15,7 @@ from partitioning.slots import slot_of
 from router_client.errors import EventRouterError, InvalidInput, NotFound
 from router_client.event import parse_time
 from router_node.clock import Clock
-from router_node.delivery.item import Head
+from router_node.delivery.item import Head, NotAnEvent
 from stores.cursor import write_cursor
 from stores.errors import StoreError
 from stores.moments import micros
@@ -173,9 +173,9 @@ class ReplayRun:
         """
         began_us = self._replay.created_at_us
         try:
+            head = Head.of(event.body)
             body = orjson.loads(event.body)
-            head = Head.of(body)
-        except (ValueError, KeyError, TypeError):
+        except (NotAnEvent, ValueError):
             return None  # no event, and routed to nobody
         to_come = head.deliver_us >= began_us
         expired = 0 < head.expires_us <= self._means.clock.log_us()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from router_node.log.port import Entry, Position
 from stores.ports import DeadLetter
@@ -28,29 +29,46 @@ class State(IntEnum):
     DONE = 4
 
 
-class Head(NamedTuple):
-    """What delivery needs to know of an event besides its bytes; times are 0 when the event has none."""
+class Head(msgspec.Struct, frozen=True, gc=False, rename={"event_id": "id", "topic": "type"}):
+    """What routing and delivery need to know of an event, besides its bytes and whatever a filter looks at."""
 
     event_id: str
     correlation_id: str
+    topic: str
     priority: int
-    expires_us: int = 0
-    deliver_us: int = 0
+    source: str = ""
+    target: str | None = None
+    expires_at: datetime | None = None
+    deliver_at: datetime | None = None
 
     @classmethod
-    def of(cls, event: Mapping[str, Any]) -> Head:
-        """Read an event object. Raises KeyError, TypeError or ValueError for what is no event."""
-        return cls(
-            event["id"],
-            event["correlation_id"],
-            event["priority"],
-            _time_us(event.get("expires_at")),
-            _time_us(event.get("deliver_at")),
-        )
+    def of(cls, body: bytes) -> Head:
+        """Read an encoded event; its payload is passed over. Raises NotAnEvent."""
+        try:
+            return _read(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise NotAnEvent(f"not an event: {error}") from error
+
+    @property
+    def expires_us(self) -> int:
+        """When it expires, µs since 1970; 0 when it does not."""
+        return _time_us(self.expires_at)
+
+    @property
+    def deliver_us(self) -> int:
+        """When it is due to be routed, µs since 1970; 0 when at once."""
+        return _time_us(self.deliver_at)
 
 
-def _time_us(text: str | None) -> int:
-    return int(datetime.fromisoformat(text).timestamp() * 1e6) if text else 0
+class NotAnEvent(Exception):
+    """What the log holds is no event."""
+
+
+_read = msgspec.json.Decoder(Head).decode
+
+
+def _time_us(time: datetime | None) -> int:
+    return int(time.timestamp() * 1e6) if time is not None else 0
 
 
 class Item:

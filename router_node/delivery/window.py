@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
-import orjson
-
 from router_node.clock import Clock
 from router_node.delivery.item import HALTED, Head, Item, State
 from router_node.delivery.lane import Lane, Taken
@@ -299,7 +297,7 @@ class Window:
             return
         now = self._clock.monotonic()
         for spilled in lane.fetched(asked, found, count):
-            head = Head.of(orjson.loads(spilled.body))
+            head = Head.of(spilled.body)
             item = Item(lane, spilled.position, spilled.accepted_at_us, spilled.body, head, now, keyed=self.keyed)
             item.queue_id, item.kept = spilled.queue_id, spilled.kept
             self._take_in(lane, item)

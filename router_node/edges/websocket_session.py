@@ -178,6 +178,11 @@ class Session:
     async def _take(self, text: str | None, tasks: asyncio.TaskGroup) -> None:
         ref = None
         try:
+            publish = wire.plain_publish(_text(text))
+            if publish is not None:
+                ref = publish.ref
+                await self._start_publish(publish, tasks)
+                return
             body = wire.decode(_text(text))
             ref = wire.ref_of(body)
             await self._handle(wire.read_frame(body), tasks)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from router_node.delivery.item import Head
+from router_node.delivery.item import Head, NotAnEvent
 from router_node.log.port import Entry, Position
 
 
@@ -49,7 +49,7 @@ class RouterEngine:
         self,
         routes_of: Callable[[str], Sequence[Route]],
         global_filters: Sequence[Routable],
-        persist: Callable[[Entry, Position, Mapping[str, Any], bytes], None],
+        persist: Callable[[Entry, Position, Head, bytes], None],
         unreadable: Callable[[Entry, Position, bytes, str], None],
         release: Callable[[Entry], None],
         defer: Callable[[Entry, Position, bytes, Head], bool] = lambda *_: False,
@@ -69,16 +69,20 @@ class RouterEngine:
         for offset, body in enumerate(entry.bodies):
             position = Position(generation, sequence + offset)
             try:
-                event = orjson.loads(body)
-                topic, head = event["type"], Head.of(event)
-            except (ValueError, KeyError, TypeError) as error:
-                self._unreadable(entry, position, body, f"not an event: {error!r}")
+                head = Head.of(body)
+            except NotAnEvent as error:
+                self._unreadable(entry, position, body, str(error))
                 continue
             self.routed += 1
-            self._persist(entry, position, event, body)
-            if head.deliver_us and self._defer(entry, position, body, head):
+            self._persist(entry, position, head, body)
+            if head.deliver_at is not None and self._defer(entry, position, body, head):
                 continue
-            for route in self._match(topic, event):
+            try:
+                found = self._match(head, body)
+            except ValueError as error:
+                self._unreadable(entry, position, body, f"not an event: {error}")
+                continue
+            for route in found:
                 self.matched += 1
                 route.receiver.offer(entry, position, body, head)
         self._release(entry)
@@ -94,16 +98,22 @@ class RouterEngine:
             and all(gate.matches(event) for gate in self._global_filters)
         )
 
-    def _match(self, topic: str, event: Mapping[str, Any]) -> list[Route]:
-        target = event.get("target")
-        found = [
-            route
-            for route in self._routes_of(topic)
-            if (target is None or route.name == target) and (route.filter is None or route.filter.matches(event))
-        ]
+    def _match(self, head: Head, body: bytes) -> list[Route]:
+        target, event = head.target, None
+        found = []
+        for route in self._routes_of(head.topic):
+            if target is not None and route.name != target:
+                continue
+            if route.filter is not None:
+                event = event or orjson.loads(body)
+                if not route.filter.matches(event):
+                    continue
+            found.append(route)
         if target is not None and not found:
             self.targets_missed += 1
-        if found and self._global_filters and not all(gate.matches(event) for gate in self._global_filters):
-            self.filtered_globally += 1
-            return []
+        if found and self._global_filters:
+            event = event or orjson.loads(body)
+            if not all(gate.matches(event) for gate in self._global_filters):
+                self.filtered_globally += 1
+                return []
         return found

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import orjson
 import structlog
 
 from partitioning.slots import slot_of
 from router_client.errors import Overloaded
+from router_node.delivery.item import Head
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.log.insist import insist
 from router_node.log.port import (
@@ -104,14 +104,14 @@ class Persister:
         """Yield the partition of each lane, and how many events are in the lane's queue."""
         return ((lane.partition, events) for lane, events in self._spilled.items())
 
-    def offer(self, entry: Entry, position: Position, event: Mapping[str, Any], body: bytes) -> None:
+    def offer(self, entry: Entry, position: Position, head: Head, body: bytes) -> None:
         """Take an event just read from the log."""
         if self._high_water:
             mark = self._high_water.get(LaneKey(entry.partition, LANE, entry.priority))
             if mark is not None and position <= mark:
                 return
         entry.outstanding += 1
-        self._waiting.append(Held(entry, position, _stored(entry.accepted_at(position), event, body)))
+        self._waiting.append(Held(entry, position, _stored(entry.accepted_at(position), head, body)))
         self._more.set()
         self._idle.clear()
         if entry.kept or len(self._waiting) >= GATHER_EVENTS:
@@ -301,7 +301,7 @@ class Persister:
         parts = [found]
         while parts:
             part = parts.pop()
-            events = [_stored(s.accepted_at_us, orjson.loads(s.body), s.body) for s in part]
+            events = [_stored(s.accepted_at_us, Head.of(s.body), s.body) for s in part]
             try:
                 await self._write(
                     events, [_owed(s.position, event) for event, s in zip(events, part, strict=True) if s.kept]
@@ -323,13 +323,5 @@ def _spill(held: Held) -> Spill:
     return Spill(held.position, held.event.accepted_at_us, held.event.body, held.entry.kept_id(held.position))
 
 
-def _stored(accepted_at_us: int, event: Mapping[str, Any], body: bytes) -> StoredEvent:
-    return StoredEvent(
-        accepted_at_us,
-        event["id"],
-        event["type"],
-        event.get("source", ""),
-        event["correlation_id"],
-        event["priority"],
-        body,
-    )
+def _stored(accepted_at_us: int, head: Head, body: bytes) -> StoredEvent:
+    return StoredEvent(accepted_at_us, head.event_id, head.topic, head.source, head.correlation_id, head.priority, body)

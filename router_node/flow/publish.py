@@ -1,4 +1,4 @@
-"""Publish: what enters the router is checked, encoded once, given its partition, and appended."""
+"""Publish: what enters the router is checked, encoded unless it came so, given its partition, and appended."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec import Raw
+
 from partitioning.slots import slot_of
 from router_client.errors import EventRouterError, InvalidInput, Unavailable
 from router_client.event import MAX_EVENT_BYTES, Event, checked, complete, encode_object
+from router_client.json_input import loads
+from router_client.kept_form import kept_form
 from router_node.contract import Published
 from router_node.log.port import NewRecord
 
@@ -77,6 +81,12 @@ class Publisher:
 
     def _read(self, body: object) -> tuple[str, NewRecord] | EventRouterError:
         try:
+            if isinstance(body, Raw):
+                raw = bytes(body)
+                kept = kept_form(raw) if len(raw) <= self._max_event_bytes else None
+                if kept is not None:
+                    return kept.id, self._placed(kept.id, kept.correlation_id, kept.priority, raw, True)
+                body = loads(raw, "event")
             values = checked(body)
             return self._record(complete(values), "id" in values)
         except EventRouterError as error:
@@ -92,9 +102,13 @@ class Publisher:
         if "deliver_at" in event or "expires_at" in event:
             self._check_times(event.get("deliver_at"), event.get("expires_at"))
         body = encode_object(event, self._max_event_bytes)
-        event_id, slot = event["id"], slot_of(event["correlation_id"])
+        event_id = event["id"]
+        return event_id, self._placed(event_id, event["correlation_id"], event["priority"], body, id_was_chosen)
+
+    def _placed(self, event_id: str, key: str, priority: int, body: bytes, id_was_chosen: bool) -> NewRecord:
+        slot = slot_of(key)
         partition, table = self._place(slot)
-        return event_id, NewRecord(partition, event["priority"], event_id if id_was_chosen else None, body, slot, table)
+        return NewRecord(partition, priority, event_id if id_was_chosen else None, body, slot, table)
 
     def _check_times(self, deliver_at: datetime | None, expires_at: datetime | None) -> None:
         now = datetime.fromtimestamp(self._now_us() / 1e6, UTC)

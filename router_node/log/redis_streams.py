@@ -86,9 +86,9 @@ class RedisStreams:
         answers, (confirmed,) = await self._append(records, [("WAIT", self._replicas, REPLICATED_WITHIN_MS)])
         if isinstance(confirmed, int) and confirmed >= self._replicas:
             return answers
-        known = confirmed if isinstance(confirmed, int) else 0
+        known = f"{confirmed} of" if isinstance(confirmed, int) else f"{confirmed}; not known which of"
         short = Unavailable(
-            f"{known} of {self._replicas} replicas confirmed in time; it may still be delivered, publish it with its id"
+            f"{known} {self._replicas} replicas confirmed in time; it may still be delivered, publish it with its id"
         )
         return [short if isinstance(answer, bool) else answer for answer in answers]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from stores.errors import StoreUnavailable
+from stores.errors import StoreRejected, StoreUnavailable
 from stores.postgres.errors import DRIVER_ERRORS, store_error
 
 POOL_SIZE = 8
@@ -74,7 +74,11 @@ class PostgresConnection:
     async def copy(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """Add rows to a table, all or none of them. Raises StoreRejected or StoreUnavailable."""
         async with self.connected(self.bounds.write_s) as connection:
-            await connection.copy_records_to_table(table, columns=columns, records=rows)
+            try:
+                await connection.copy_records_to_table(table, columns=columns, records=rows)
+            except (TypeError, ValueError, OverflowError) as error:
+                # Elsewhere the driver has its own error for values that it cannot write in PostgreSQL's types.
+                raise StoreRejected(f"PostgreSQL has no such value: {error}") from error
 
     async def execute(self, sql: str, *values: Any) -> int:
         """Run one statement; returns the rows changed. Raises StoreRejected or StoreUnavailable."""

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from stores.containment import contains
+from stores.errors import StoreRejected
 from stores.event_search import COLUMNS, Condition, row_regex, search, wanted_payload
 from stores.ports import EventPage, EventQuery, StoredEvent
 from stores.postgres.connection import PostgresConnection
@@ -30,8 +31,19 @@ class PostgresEvents:
         self._connection = connection
 
     async def save(self, events: Sequence[StoredEvent]) -> int:
-        """See EventStore. Rows go in by key: two nodes that save the same events never deadlock."""
-        return await self._connection.execute(INSERT, *zip(*sorted(events), strict=True)) if events else 0
+        """See EventStore. Rows go in by key: two nodes that save the same events never deadlock.
+
+        COPY costs a node a third of what INSERT does, and knows no ON CONFLICT: a batch with rows that are there
+        already is refused, and sorted out by INSERT.
+        """
+        if not events:
+            return 0
+        rows = sorted(events)
+        try:
+            await self._connection.copy("events", COLUMNS.split(", "), rows)
+        except StoreRejected:
+            return await self._connection.execute(INSERT, *zip(*rows, strict=True))
+        return len(rows)
 
     async def load(self, event_id: str) -> StoredEvent | None:
         """See EventStore."""

@@ -89,7 +89,7 @@ class Load:
     async def publishing(self, finish_within_s: float = 60.0) -> AsyncIterator[None]:
         """Publish while the block runs, and go on until what was begun is acknowledged; may be done again afterwards.
 
-        Raises TimeoutError when that takes more than ``finish_within_s``.
+        Raises AssertionError when that takes more than ``finish_within_s``.
         """
         self._stop.clear()
         async with asyncio.TaskGroup() as tasks:
@@ -101,8 +101,11 @@ class Load:
                 yield
             finally:
                 self._stop.set()
-            async with asyncio.timeout(finish_within_s):
-                await asyncio.wait(publishers)
+            before = self.errors.copy()
+            _, unfinished = await asyncio.wait(publishers, timeout=finish_within_s)
+            if unfinished:
+                names = sorted(task.get_name() for task in unfinished)
+                raise AssertionError(f"never acknowledged: a batch of {names}; seen meanwhile: {self.errors - before}")
 
     async def flows(self, events: int, timeout_s: float = 60.0, *, of: str | None = None) -> None:
         """Wait until so many more events were delivered to each subscription, or to the one named."""

@@ -13,7 +13,7 @@ from router_node.delivery.sequencer import InOrder, Sequencer
 from router_node.delivery.watermark import Watermark
 from router_node.log.port import NOWHERE, Entry, Position
 
-HEAD = Head("e", "k", 5, 0)
+HEAD = Head("e", "k", "a.b", 5)
 
 
 def entry(priority: int, first: int, count: int = 1) -> Entry:

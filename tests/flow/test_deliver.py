@@ -98,7 +98,7 @@ class Bench:
             entry.outstanding += 1
             for offset, body in enumerate(entry.bodies):
                 position = Position(entry.first.generation, entry.first.sequence + offset)
-                self.dispatch.offer(entry, position, body, Head.of(orjson.loads(body)))
+                self.dispatch.offer(entry, position, body, Head.of(body))
             self.settler.release(entry)
         await self.turn()
         return bodies

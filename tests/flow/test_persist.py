@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-import orjson
 import pytest
 
 from router_client.event import Event
+from router_node.delivery.item import Head
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.flow.persist import GATHER_EVENTS, LANE, Persister
 from router_node.flow.settle import Settler
@@ -68,7 +68,7 @@ class Bench:
         entry.outstanding += 1
         for offset, body in enumerate(entry.bodies):
             position = Position(entry.first.generation, entry.first.sequence + offset)
-            self.persister.offer(entry, position, orjson.loads(body), body)
+            self.persister.offer(entry, position, Head.of(body), body)
         self.settler.release(entry)
 
     async def pending(self) -> int:

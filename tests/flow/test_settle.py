@@ -17,7 +17,7 @@ from router_node.log.port import Entry, LaneKey, LaneStep, LaneStepped, LostPart
 from stores.ports import DeadLetter
 from tests.support.signals import wait_for
 
-HEAD = Head("e", "k", 5, 0)
+HEAD = Head("e", "k", "a.b", 5)
 
 
 class Letters:

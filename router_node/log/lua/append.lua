@@ -30,18 +30,26 @@ local gen, seq, settled = state[1], tonumber(state[2] or '0'), tonumber(state[3]
 if seq - settled >= limit then
   return {-1}
 end
-local answers, batches, named, fresh_ids = {}, {}, {}, false
+local answers, batches, named, asked, known, fresh = {}, {}, {}, {}, {}, {}
+for i = FIRST, #ARGV, 3 do
+  if ARGV[i + 1] ~= '' then
+    asked[#asked + 1] = ARGV[i + 1]
+  end
+end
+if #asked > 0 then
+  for n, score in ipairs(redis.call('ZMSCORE', ids, unpack(asked))) do
+    known[asked[n]] = score and tonumber(score) > now_ms - window
+  end
+end
 for i = FIRST, #ARGV, 3 do
   local priority, id = tonumber(ARGV[i]), ARGV[i + 1]
   local duplicate = 0
-  if id ~= '' then
-    local seen = redis.call('ZSCORE', ids, id)
-    if seen and tonumber(seen) > now_ms - window then
-      duplicate = 1
-    else
-      redis.call('ZADD', ids, now_ms, id)
-      fresh_ids = true
-    end
+  if known[id] then
+    duplicate = 1
+  elseif id ~= '' then
+    known[id] = true
+    fresh[#fresh + 1] = now_ms
+    fresh[#fresh + 1] = id
   end
   answers[#answers + 1] = duplicate
   if duplicate == 0 then
@@ -106,7 +114,8 @@ for priority = 9, 0, -1 do
   end
 end
 redis.call('HSET', pos, 'seq', string.format('%.0f', seq), 'at', string.format('%.0f', at - 1), unpack(changes))
-if fresh_ids then
+if #fresh > 0 then
+  redis.call('ZADD', ids, unpack(fresh))
   redis.call('PEXPIRE', ids, window)
   if math.floor(seq / FORGET_EACH) > math.floor(before_seq / FORGET_EACH) then
     redis.call('ZREMRANGEBYSCORE', ids, '-inf', now_ms - window)
