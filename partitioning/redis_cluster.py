@@ -57,11 +57,11 @@ class _Repeats:
 
     def add(self, place: int, refusal: Exception, asked: Address | None) -> None:
         self.places.append(place)
-        if isinstance(refusal, AskError):
-            self.asking[place] = _redirect(refusal, asked)
-        elif isinstance(refusal, MovedError):
+        if isinstance(refusal, MovedError):  # to redis-py it is an AskError too
             self.moved[refusal.slot_id] = _redirect(refusal, asked)
-        self.outdated |= not isinstance(refusal, (AskError, TryAgainError))
+        elif isinstance(refusal, AskError):
+            self.asking[place] = _redirect(refusal, asked)
+        self.outdated |= isinstance(refusal, MovedError) or not isinstance(refusal, (AskError, TryAgainError))
 
 
 class RedisCluster:
@@ -151,10 +151,14 @@ class RedisCluster:
             repeats = _Repeats()
             for place in homeless:
                 repeats.add(place, _NOBODY, None)
-            for place, reply, asked in await self._ask(parcels, topology):
+            answers = list(await self._ask(parcels, topology))
+            done_by = {asked for place, reply, asked in answers if place not in waits and not _is_repeated(reply)}
+            for place, reply, asked in answers:
                 if place in waits:
-                    replies[place] = _fewer(replies[place], reply)
-                elif isinstance(reply, _REPEATED):
+                    # A node that did nothing for this call, a replica it may be, has nothing to be confirmed.
+                    if asked in done_by or len(waits) == len(commands):
+                        replies[place] = _fewer(replies[place], reply)
+                elif _is_repeated(reply):
                     repeats.add(place, reply, asked)
                 else:
                     replies[place] = reply
@@ -253,6 +257,10 @@ def _sort(
         for parcel in parcels.values() if parcels else [parcels[topology.home]]:
             parcel.add(place, commands[place])
     return parcels, homeless
+
+
+def _is_repeated(reply: Any) -> bool:
+    return isinstance(reply, _REPEATED)
 
 
 def _fewer(one: Any, other: Any) -> Any:

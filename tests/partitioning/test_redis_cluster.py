@@ -18,6 +18,7 @@ from tests.support.listening import heard_by
 from tests.support.redis_cluster import RedisClusterServers
 from tests.support.redis_server import RedisServer
 from tests.support.repeating import repeated
+from tests.support.signals import wait_for
 
 # One key of each third of the slots.
 LOW, MIDDLE, HIGH = "b", "c", "a"
@@ -204,3 +205,22 @@ async def test_waiting_for_replicas_means_those_of_every_node_written_to(
 
     assert await own_commands.run([*writes, ("WAIT", 1, 100)]) == [b"OK"] * 3 + [0]
     assert await own_commands.run([*writes[::2], ("WAIT", 1, 1000)]) == [b"OK", b"OK", 1]
+
+
+async def test_a_primary_that_became_a_replica_is_asked_once_more_and_then_no_longer(
+    own_redis_cluster: RedisClusterServers, own_commands: Commands
+) -> None:
+    assert isinstance(own_commands, RedisCluster)
+    servers = own_redis_cluster
+    call: list[Command] = [("SET", MIDDLE, "1"), ("WAIT", 1, 1000)]
+    assert await own_commands.run(call) == [b"OK", 1]
+    before, after = servers.primary(MIDDLE), servers.replica(MIDDLE)
+    servers.command(after, "CLUSTER FAILOVER")
+    await wait_for(lambda: servers.primary(MIDDLE) is after, 10, "the replica is the primary")
+    await asyncio.to_thread(servers.wait_until_healed, replicated=True)
+
+    assert await own_commands.run(call) == [b"OK", 1], "MOVED: what the old primary says to WAIT is of no matter"
+
+    ports = {port for _, port in await own_commands.primaries()}
+    assert after.port in ports
+    assert before.port not in ports
