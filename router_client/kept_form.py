@@ -16,10 +16,12 @@ from router_client.errors import InvalidInput
 from router_client.event import check_member
 from router_client.json_input import MAX_DEPTH
 
-# Escapes, control characters, and numbers too long or too large for 64 bits are the full decoder's.
+# Escapes, control characters, and numbers that 64 bits may not hold are the full decoder's.
 _ALIKE = {**dict.fromkeys([*range(32), 127], ord("\\")), **dict.fromkeys(b"0123456789", ord("0")), ord("E"): ord("e")}
 _SKELETON = bytes(_ALIKE.get(byte, byte) for byte in range(256))
-_DECODED_FULLY = (b"\\", b"0" * 19, b"0e000", b"0e+000", b"0e-000")
+_DECODED_FULLY = (b"\\", b"0" * 19)
+_EXPONENTS = (b"0e000", b"0e+000", b"0e-000")
+_LARGE = re.compile(rb"[\[:,] *-?[0-9.]+[eE][+-]?[0-9]{3}")
 _CHECKED = ("id", "correlation_id", "source", "type", "priority")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
@@ -54,20 +56,14 @@ def publish_frame(text: str) -> Publish | None:
     if not text.startswith('{"op":"publish"'):
         return None
     with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        raw = text.encode()
-        if is_plain(raw):
-            return _read_publish(raw)
+        return _read_publish(text.encode())
     return None
 
 
-def is_plain(raw: bytes) -> bool:
-    """Tell whether JSON means the same to every decoder: nothing in it is escaped, and its numbers are usual ones."""
-    skeleton = raw.translate(_SKELETON)
-    return not any(mark in skeleton for mark in _DECODED_FULLY)
-
-
 def kept_form(raw: bytes) -> Written | None:
-    """Read a plain event (see is_plain), as UTF-8, if ``raw`` is just how it would be kept; else None."""
+    """Read an event if ``raw``, which is UTF-8, is just how it would be kept; else None."""
+    if not _is_plain(raw):
+        return None
     try:
         event = _read_event(raw)
         for name in _CHECKED:
@@ -76,6 +72,14 @@ def kept_form(raw: bytes) -> Written | None:
         return None
     shallow = raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH
     return event if shallow and _is_kept_time(event.timestamp) and raw == _written(event) else None
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Tell whether JSON means the same to every decoder: nothing in it is escaped, and its numbers are usual ones."""
+    skeleton = raw.translate(_SKELETON)
+    if any(mark in skeleton for mark in _DECODED_FULLY):
+        return False
+    return not any(mark in skeleton for mark in _EXPONENTS) or _LARGE.search(raw) is None
 
 
 def _written(event: Written) -> bytes:

@@ -35,7 +35,7 @@ class Hello(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Event objects to publish, or ``msgspec.Raw`` of plain ones (see kept_form.is_plain) that are not decoded yet.
+    """Event objects to publish, or ``msgspec.Raw`` of such that are not decoded yet.
 
     They are checked one by one later, so that one bad event harms no other.
     """

@@ -14,7 +14,7 @@ from router_client import wire
 from router_client.errors import InvalidInput
 from router_client.event import MAX_TEXT_BYTES, Event, checked, complete, encode_object
 from router_client.json_input import loads
-from router_client.kept_form import is_plain, kept_form
+from router_client.kept_form import kept_form
 
 EVENT = Event(
     type="flights.departed.JFK",
@@ -29,7 +29,7 @@ KEPT = EVENT.encode()
 
 
 def _kept(raw: bytes) -> bool:
-    return is_plain(raw) and kept_form(raw) is not None
+    return kept_form(raw) is not None
 
 
 def _fully(raw: bytes) -> bytes:
@@ -42,6 +42,7 @@ def test_what_our_clients_write_is_in_the_form_it_is_kept_in() -> None:
     assert read is not None
     assert (read.id, read.type, read.priority, read.correlation_id) == ("e1", EVENT.type, 5, "N14228")
     assert _kept(Event(type="a.b").encode())
+    assert _kept(Event(type="a.b", id="2013-01-01-9E3538-JFK", payload={"small": 2.5e-7}).encode())
     assert _fully(KEPT) == KEPT
 
 
@@ -64,6 +65,7 @@ def test_what_our_clients_write_is_in_the_form_it_is_kept_in() -> None:
         (b"09:15:00Z", b"09:15:00.5Z"),
         (b"09:15:00Z", b"24:15:00Z"),
         (b"2.5", b"1e999"),
+        (b"[1,", b"[ -1.5E+310,"),
         (b"2.5", b"123456789012345678901234567890"),
         (b"2.5", b"NaN"),
         (b"2.5", b'"\x01"'),
@@ -129,8 +131,6 @@ def test_a_publish_frame_is_read_without_decoding_its_events(ref: int | str | No
     "text",
     [
         '{"op":"publish"}',
-        '{"op":"publish","events":[1e999]}',
-        '{"op":"publish","events":["\\n"]}',
         '{"op":"publish","events":{}}',
         '{"op":"publish","ref":true,"events":[]}',
         '{"op":"publish","ref":9007199254740993000,"events":[]}',
