@@ -17,6 +17,7 @@ from router_node.log.port import NOWHERE, Entry, IngestLog, LogUnavailable
 SWEEP_S = 1.0
 FULL_SWEEP_S = 30.0
 SOURCES_AT_ONCE = 64
+LONGEST_SHARE = 8
 ENTRIES_AT_ONCE = 4
 PENDING_AT_ONCE = 16
 PAUSE_S = 0.2
@@ -48,8 +49,16 @@ class Bell:
         return True
 
     def take(self, most: int) -> list[Source]:
-        """Take up to ``most`` streams, highest priority first."""
-        sources = sorted(self._rung, key=lambda source: -source[1])[:most]
+        """Take up to ``most`` streams, highest priority first; an eighth of them are those that rang the longest ago.
+
+        So none waits for ever behind more busy streams of higher priorities than are taken at once.
+        """
+        by_priority = sorted(self._rung, key=lambda source: -source[1])
+        sources = by_priority[: most - most // LONGEST_SHARE]
+        if len(by_priority) > len(sources):
+            taken = set(sources)
+            longest = [source for source in self._rung if source not in taken]
+            sources += sorted(longest[: most - len(sources)], key=lambda source: -source[1])
         for source in sources:
             del self._rung[source]
         if not self._rung:

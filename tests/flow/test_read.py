@@ -138,6 +138,22 @@ async def test_a_partition_taken_again_is_read_anew(site: Site) -> None:
     assert site.routed == [b"1", b"1"], "what was not settled is delivered again"
 
 
+def test_a_low_priority_has_its_turn_behind_many_busy_high_ones() -> None:
+    bell = Bell()
+    bell.ring(7, 0)
+    turns = 0
+    while (7, 0) not in (taken := bell.take(16)):
+        assert turns < 10
+        assert len(taken) <= 16
+        turns += 1
+        for partition in range(100):
+            bell.ring(partition, 9)
+
+    for partition in range(20):
+        bell.ring(partition, partition % 10)
+    assert [priority for _, priority in bell.take(16)][:14] == [9, 9, 8, 8, 7, 7, 6, 6, 5, 5, 4, 4, 3, 3]
+
+
 async def test_ids_are_compared_as_numbers(site: Site) -> None:
     def entry(entry_id: bytes, body: bytes) -> Entry:
         return Entry(P, LEVEL, entry_id, Position(1, 1), 0, [body])
