@@ -66,10 +66,8 @@ for i = FIRST, #ARGV, 3 do
 end
 local owner, changes, before_seq = redis.call('GET', KEYS[14]), {}, seq
 local function bring(priority, id, before, first, batch)
-  local sizes, bodies, size = {}, {}, 0
+  local size = 0
   for n = 2, #batch, 2 do
-    sizes[#sizes + 1] = #batch[n]
-    bodies[#bodies + 1] = batch[n]
     size = size + #batch[n]
   end
   if size > BROUGHT_BYTES then
@@ -78,6 +76,11 @@ local function bring(priority, id, before, first, batch)
   if owner == caller then
     answers[#answers + 1] = string.format('%d %s %s %s', priority, id, before, first)
     return
+  end
+  local sizes, bodies = {}, {}
+  for n = 2, #batch, 2 do
+    sizes[#sizes + 1] = #batch[n]
+    bodies[#bodies + 1] = batch[n]
   end
   local node, epoch = string.match(owner, '^(.*) (%d+)$')
   local head = table.concat({partition, priority, epoch, id, before, table.concat(sizes, ' ')}, ' ')
