@@ -50,8 +50,11 @@ async def test_a_node_that_dies_in_a_growth_leaves_nothing_behind(
         "ER_LEASE_MS": "1000",
         "ER_DEDUP_WINDOW_S": "600",
     }
-    doomed = NodeProcess(node_id="doomed", module="tests.support.crashing_node", ER_TEST_CRASH=step, **settings)
-    async with NodeProcess(node_id="steady", **settings) as steady, doomed, looking_into(redis_url) as redis:
+    crashing = "tests.support.crashing_node"
+    doomed = NodeProcess(node_id="doomed", module=crashing, ER_TEST_CRASH=step, **settings)
+    # Every node looks whether the growth can be finished; it is to be the doomed one that does it.
+    later = NodeProcess(node_id="steady", module=crashing, ER_TEST_CRASH="finish:refused:20", **settings)
+    async with later as steady, doomed, looking_into(redis_url) as redis:
         await subscribe(steady)
         load = Load(steady.url, [steady.url], seed=seed, partitions=BEFORE, level=Level(batch=50, pause_s=0.06))
         async with load.publishing():

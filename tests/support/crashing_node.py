@@ -1,6 +1,7 @@
 """``event-router`` that kills itself, as a crash would, before or after the n-th time a step of the growth is taken.
 
-ER_TEST_CRASH is ``<step>:<before|after>:<n>``, a step being a method of partitioning.growth.Growth.
+ER_TEST_CRASH is ``<step>:<before|after>:<n>``, a step being a method of partitioning.growth.Growth. With ``refused``
+the node lives, and finds Redis away the first n times: another node takes the step before it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import count
 from typing import Any
 
 from cli.main import run
+from partitioning.errors import RedisUnavailable
 from partitioning.growth import Growth
 
 
@@ -22,7 +24,10 @@ def _crash_at(step: str, moment: str, number: int) -> None:
 
     @functools.wraps(real)
     async def crashing(*args: Any, **kwargs: Any) -> Any:
-        here = next(calls) == number
+        call = next(calls)
+        if moment == "refused" and call <= number:
+            raise RedisUnavailable("refused by the test")
+        here = call == number and moment != "refused"
         if here and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         answer = await real(*args, **kwargs)
