@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +28,10 @@ class Published(NamedTuple):
     id: str
     partition: int
     duplicate: bool
+
+
+Results = list[Published | EventRouterError]
+"""What became of the events of one publish, in their order."""
 
 
 class Delivery(NamedTuple):
@@ -104,16 +108,22 @@ class Attachment(Protocol):
 class Engine(Protocol):
     """Events in, consumers out: what a running node offers to its edges."""
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
+    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
         """Check and append event objects; one result each, in order. Returns when the accepted ones are in the log.
 
         Raises InvalidInput for an ``ack`` level that is not offered and Unavailable when the log is away.
         """
         ...
 
-    async def publish_events(
-        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted"
-    ) -> list[Published | EventRouterError]:
+    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+        """Publish at the level ``accepted`` without waiting; events are appended in the order of the calls.
+
+        ``done`` is called once, on the event loop and perhaps before this returns, with the results or with why there
+        are none. Raises Overloaded and Unavailable.
+        """
+        ...
+
+    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
         """As publish, for events already built; an error among them comes back in its place."""
         ...
 

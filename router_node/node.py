@@ -28,7 +28,7 @@ from router_node.cluster.ownership import Ownership, SoleOwner
 from router_node.cluster.peer_link import PeerLink
 from router_node.cluster.subscription_sync import RAISE_VERSION
 from router_node.config import ConfigError, Settings
-from router_node.contract import Attachment, Consumer, Published, Settlement
+from router_node.contract import Attachment, Consumer, Results, Settlement
 from router_node.delivery.right import Right
 from router_node.destinations.addresses import Addresses
 from router_node.destinations.destinations import Destinations
@@ -93,14 +93,17 @@ class Node:
         """The node as contract.Engine."""
         return self
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
+    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
         """See Engine."""
         self._check_reachable()
         return await self.pipeline.publisher.publish(objects, ack=ack)
 
-    async def publish_events(
-        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted"
-    ) -> list[Published | EventRouterError]:
+    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+        """See Engine."""
+        self._check_reachable()
+        self.pipeline.publisher.begin(objects, done)
+
+    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
         """See Engine."""
         self._check_reachable()
         return await self.pipeline.publisher.publish_events(events, ack=ack)

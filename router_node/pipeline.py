@@ -117,7 +117,7 @@ class Pipeline:
         self.appender = Appender(ingest.append, relocate)
         self.replicating = Appender(append_replicated, relocate)
         self.publisher = Publisher(
-            place, self.appender.append, self.replicating.append, self.outbox.stored, clock.log_us, max_event_bytes
+            place, self.appender.hand_in, self.replicating.hand_in, self.outbox.stored, clock.log_us, max_event_bytes
         )
         self.ended_totals: Counter[str] = Counter()
         self.refused_subscriptions: set[str] = set()

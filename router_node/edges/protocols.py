@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.frames import CloseCode
+from websockets.http11 import Request
 
 from router_node.edges.app import App
 from router_node.edges.conduct import Fault
+from router_node.edges.websocket_session import SOCKET
 
 MAX_HEAD_BYTES = 64 * 1024
 UNSENT_BYTES = 128 * 1024
@@ -62,9 +70,68 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """WebSocket; one whose client answers no pings is broken off, and counted."""
+    """WebSocket; one whose client answers no pings is broken off, and counted.
 
+    The application finds it, a Socket, among the extensions of its scope. Once it has set ``hear``, messages are handed
+    to that as they are read, None for one that is not text, and ``receive`` gives the end of the connection only: a
+    queue and a task to wake cost more than most messages do.
+    """
+
+    hear: Callable[[str | None], None] | None = None
     _over = False
+
+    def handle_connect(self, event: Request) -> None:
+        """See uvicorn."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            cast(dict[str, object], self.scope["extensions"])[SOCKET] = self
+
+    def send_receive_event_to_app(self) -> None:
+        """See uvicorn."""
+        if self.hear is None or self.close_sent:
+            super().send_receive_event_to_app()
+            return
+        parts, self.frames = self.frames, []
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        text = None
+        if self.curr_msg_data_type == "text":
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                self.conn.send_close(CloseCode.INVALID_DATA)
+                self.handle_parser_exception()
+                return
+        self.hear(text)
+
+    def pause(self) -> None:
+        """Read no more for now; what was read at once with the present message is still heard."""
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    @property
+    def takes_more(self) -> bool:
+        """What is sent now is sent soon, or never, as the connection has ended."""
+        return self.writable.is_set()
+
+    async def room(self) -> None:
+        """Return when the client has read most of what was sent to it, or has gone."""
+        await self.writable.wait()
+
+    def send_all(self, frames: Iterable[bytes]) -> None:
+        """Send text messages without waiting; nothing when the connection ends, of which ``receive`` tells."""
+        if self.disconnected or self.close_sent:
+            return
+        with suppress(InvalidState):  # the client is closing it
+            for frame in frames:
+                self.conn.send_text(frame)
+        self.transport.write(b"".join(self.conn.data_to_send()))
 
     def keepalive_timeout(self) -> None:
         """See uvicorn."""

@@ -13,7 +13,7 @@ from router_node.edges.conduct import Client, Fault
 from router_node.edges.connections import Connections
 from router_node.edges.limits import Limits
 from router_node.edges.problems import problem_response, unexpected
-from router_node.edges.websocket_session import Closing, Identity, Session
+from router_node.edges.websocket_session import SOCKET, Closing, Identity, Session
 
 FAILED = 1011
 UNREADABLE = {1002: "no WebSocket frame", 1007: "text that is not UTF-8", 1009: "a message that is too large"}
@@ -32,7 +32,7 @@ class WebSocketEndpoint:
         """Accept, converse, close; a node with too many connections refuses the upgrade with a problem."""
         await receive()  # websocket.connect
         client = self._connections.conduct.client(scope.get("client"))
-        session = Session(self._engine, self._identity, self._limits, client)
+        session = Session(self._engine, self._identity, self._limits, client, scope["extensions"][SOCKET])
         try:
             with self._connections.admitted(session.drain):
                 await self._converse(session, client, receive, send)
@@ -42,22 +42,17 @@ class WebSocketEndpoint:
             await problem_response(error)(scope, receive, send)
 
     async def _converse(self, session: Session, client: Client, receive: Receive, send: Send) -> None:
-        async def next_frame() -> str | None:
-            message = await receive()
-            if message["type"] == "websocket.disconnect":
-                if message.get("code") in UNREADABLE:
-                    client.did(Fault.BAD_FRAMES, UNREADABLE[message["code"]])
-                raise EOFError
-            text: str | None = message.get("text")
-            return text
+        async def gone() -> None:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                pass
+            if message.get("code") in UNREADABLE:
+                client.did(Fault.BAD_FRAMES, UNREADABLE[message["code"]])
 
-        async def send_frame(text: str) -> None:
-            await send({"type": "websocket.send", "text": text})
-
+        session.listen()
         await send({"type": "websocket.accept"})
         closing: Closing | None
         try:
-            closing = await session.run(next_frame, send_frame)
+            closing = await session.run(gone)
         except Exception as error:  # noqa: BLE001 - the border: it is logged, and the client told where
             closing = Closing(FAILED, unexpected(error, "websocket").detail)
         if closing is not None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple, assert_never
+from functools import partial
+from typing import NamedTuple, Protocol, assert_never
 
 from router_client import wire
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, TooLarge
-from router_node.contract import Attachment, Delivery, Engine
+from router_node.contract import Engine, Results
 from router_node.edges.conduct import Client, Fault
 from router_node.edges.limits import Limits
 from router_node.edges.problems import result_object, unexpected
 from router_node.edges.settling import by_subscription
-from router_node.edges.websocket_outbox import Lot, Outbox
+from router_node.edges.websocket_outbox import Outbox, Sink
+from router_node.edges.websocket_subscription import OpenSubscription
+
+SOCKET = "event_router.socket"
+"""The name under which a connection's Socket stands among the extensions of its ASGI scope."""
 
 MAX_NAMED = 20
 
@@ -39,76 +44,72 @@ class Identity(NamedTuple):
     cluster: str
 
 
-class _Subscription:
-    """The consumer of one subscription on this connection.
+class Socket(Sink, Protocol):
+    """The connection, as a session sees it."""
 
-    Delivery ids get a random prefix on their way out: they are unique within a subscription only, and one that comes
-    back from an earlier connection or another subscription must find nothing here.
-    """
+    hear: Callable[[str | None], None] | None
+    """Who is handed messages as they come, None for one that is not text."""
 
-    def __init__(self, name: str, outbox: Outbox, ended: Callable[[_Subscription, EventRouterError], None]) -> None:
-        self.key = secrets.token_hex(4)
-        self.lot = Lot(name, f"{self.key}.")
-        self.attachment: Attachment | None = None
-        self._outbox = outbox
-        self._ended = ended
+    def pause(self) -> None:
+        """Read no more for now; what was read at once with the present message is still heard."""
+        ...
 
-    def push(self, deliveries: list[Delivery]) -> None:
-        """See Consumer."""
-        self.lot.add(deliveries)
-        self._outbox.put_lot(self.lot)
-
-    def ended(self, error: EventRouterError) -> None:
-        """See Consumer."""
-        self._ended(self, error)
-
-    def close(self) -> None:
-        """Let go of the subscription; what was delivered and not settled goes to another consumer."""
-        self.lot.clear()
-        if self.attachment is not None:
-            self.attachment.detach(requeue=True)
+    def resume(self) -> None:
+        """Read on."""
+        ...
 
 
 class Session:
     """See the module.
 
-    Frames are handled in the order they come. Publishes are handed to the engine in that order too, and answered as
-    they are done, each by its ref.
+    Frames are handled in the order they come, and most as they come, by no task that has to wake. One that must wait
+    for something, and all behind it, are held for the reader, and meanwhile nothing more is read. Publishes are handed
+    to the engine in that order too, and answered as they are done, each by its ref.
     """
 
-    def __init__(self, engine: Engine, identity: Identity, limits: Limits, client: Client) -> None:
+    def __init__(self, engine: Engine, identity: Identity, limits: Limits, client: Client, socket: Socket) -> None:
         self._client = client
         self._engine = engine
         self._identity = identity
         self._limits = limits
-        self._outbox = Outbox(limits, lambda: self._end(SLOW_READER))
-        self._publishing: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(limits.max_publishes_in_flight)
-        self._by_name: dict[str, _Subscription] = {}
-        self._by_key: dict[str, _Subscription] = {}
+        self._socket = socket
+        self._outbox = Outbox(limits, socket, lambda: self._end(SLOW_READER))
+        self._held: deque[str | wire.Subscribe | None] = deque()
+        self._held_up = True  # until it has been greeted
+        self._more = asyncio.Event()
+        self._gone = self._over = False
+        self._publishing = 0
+        self._publish_ended = asyncio.Event()
+        self._confirming: set[asyncio.Task[None]] = set()
+        self._by_name: dict[str, OpenSubscription] = {}
+        self._by_key: dict[str, OpenSubscription] = {}
+        self._tasks = asyncio.TaskGroup()
         self._reading: asyncio.Task[None] | None = None
         self._closing: Closing | None = None
 
-    async def run(
-        self, receive: Callable[[], Awaitable[str | None]], send: Callable[[str], Awaitable[None]]
-    ) -> Closing | None:
+    def listen(self) -> None:
+        """Take what the client sends from now on."""
+        self._socket.hear = self._hear
+
+    async def run(self, gone: Callable[[], Awaitable[None]]) -> Closing | None:
         """Converse until one side ends it; returns how to close the connection, None when the client has gone.
 
-        ``receive`` returns the next frame, None for one that is not text, and raises EOFError when the client has gone;
-        ``send`` raises OSError then. Cancelling it, like every end, gives back what was delivered and not settled.
+        ``gone`` returns when it has. Cancelling this, like every end, gives back what was delivered and not settled.
         """
         try:
-            async with asyncio.TaskGroup() as tasks:
-                writing = tasks.create_task(self._write(send), name="websocket writer")
-                self._reading = tasks.create_task(self._read(receive, tasks), name="websocket reader")
+            async with self._tasks as tasks:
+                self._reading = tasks.create_task(self._read(), name="websocket reader")
+                watching = tasks.create_task(self._watch(gone), name="websocket end")
+                writing = tasks.create_task(self._outbox.run(), name="websocket writer")
                 if self._closing is not None:
                     self._reading.cancel()
                 await asyncio.wait([self._reading])
-                if self._closing is not None and not writing.done():
+                if self._closing is not None and not self._gone:
                     await self._finish(self._closing)
-                for task in (writing, *self._publishing):
+                for task in (watching, writing, *self._confirming):
                     task.cancel()
         finally:
+            self._over = True
             for subscription in list(self._by_name.values()):
                 subscription.close()
         return self._closing
@@ -132,38 +133,77 @@ class Session:
             self._outbox.put(wire.draining())
         try:
             async with asyncio.timeout(self._limits.drain_s):
-                if self._publishing:
-                    await asyncio.wait(self._publishing)
+                while self._publishing:
+                    await self._next_publish_ended()
                 await self._outbox.flushed()
         except TimeoutError:
             return
 
-    async def _write(self, send: Callable[[str], Awaitable[None]]) -> None:
-        try:
-            await self._outbox.run(send)
-        except OSError:  # the client has gone
-            if self._reading is not None:
-                self._reading.cancel()
+    async def _watch(self, gone: Callable[[], Awaitable[None]]) -> None:
+        await gone()
+        self._gone = True
+        self._more.set()
 
     # -- frames in
 
-    async def _read(self, receive: Callable[[], Awaitable[str | None]], tasks: asyncio.TaskGroup) -> None:
+    def _hear(self, text: str | None) -> None:
+        if self._over or self._closing is not None:
+            return
+        if self._held_up or self._held or not self._may_take:
+            self._hold(text)
+        else:
+            self._take(text)
+
+    def _hold(self, text: str | None) -> None:
+        self._held.append(text)
+        self._more.set()
+        self._socket.pause()
+
+    @property
+    def _may_take(self) -> bool:
+        return self._outbox.has_room and self._publishing < self._limits.max_publishes_in_flight
+
+    async def _read(self) -> None:
         try:
-            if not await self._greet(receive):
+            if not await self._greet():
                 self._client.did(Fault.NO_HELLO)
                 self._closing = NO_HELLO
                 return
             while True:
-                await self._outbox.room()
-                await self._take(await receive(), tasks)
+                frame = await self._next()
+                if isinstance(frame, wire.Subscribe):
+                    await self._open(frame)
+                    continue
+                while not self._may_take:
+                    await self._outbox.room()
+                    if self._publishing >= self._limits.max_publishes_in_flight:
+                        await self._next_publish_ended()
+                self._take(frame)
         except EOFError:
             return
 
-    async def _greet(self, receive: Callable[[], Awaitable[str | None]]) -> bool:
+    async def _next(self) -> str | wire.Subscribe | None:
+        if not self._held:
+            self._held_up = False
+            await self._something_held()
+            self._held_up = True
+        return self._held.popleft()
+
+    async def _something_held(self) -> None:
+        """Return when a frame is held. Raises EOFError when the client has gone and there is none."""
+        while not self._held:
+            if self._gone:
+                raise EOFError
+            self._more.clear()
+            self._socket.resume()
+            await self._more.wait()
+
+    async def _greet(self) -> bool:
         ref = None
         try:
             async with asyncio.timeout(self._limits.hello_timeout_s):
-                body = wire.decode(_text(await receive()))
+                await self._something_held()
+            body = wire.decode(_text(self._held.popleft()))
             ref = wire.ref_of(body)
             if not isinstance(wire.read_frame(body), wire.Hello):
                 raise InvalidInput("the first frame must be a hello", field="op")
@@ -175,36 +215,41 @@ class Session:
         self._outbox.put(wire.welcome(*self._identity, self._limits.announced()))
         return True
 
-    async def _take(self, text: str | None, tasks: asyncio.TaskGroup) -> None:
+    def _take(self, text: str | None) -> None:
         ref = None
         try:
             publish = wire.plain_publish(_text(text))
             if publish is not None:
                 ref = publish.ref
-                await self._start_publish(publish, tasks)
+                self._publish(publish)
                 return
             body = wire.decode(_text(text))
             ref = wire.ref_of(body)
-            await self._handle(wire.read_frame(body), tasks)
-        except InvalidInput as error:
-            self._outbox.put(wire.error(error, ref=ref))
-            if self._client.did(Fault.BAD_FRAMES, str(error)) >= self._limits.max_bad_frames:
-                self._end(NONSENSE)
-        except EventRouterError as error:
-            self._outbox.put(wire.error(error, ref=ref))
+            self._handle(wire.read_frame(body))
         except Exception as error:  # noqa: BLE001 - the border: a fault of ours costs one frame, not the connection
-            self._outbox.put(wire.error(unexpected(error, "websocket frame"), ref=ref))
+            self._failed(error, ref)
 
-    async def _handle(self, frame: wire.Frame, tasks: asyncio.TaskGroup) -> None:
+    def _failed(self, error: Exception, ref: wire.Ref | None) -> None:
+        told = error if isinstance(error, EventRouterError) else unexpected(error, "websocket frame")
+        self._outbox.put(wire.error(told, ref=ref))
+        if isinstance(error, InvalidInput):
+            times = self._client.did(Fault.BAD_FRAMES, str(error))
+            if times >= self._limits.max_bad_frames:
+                self._end(NONSENSE)
+
+    def _handle(self, frame: wire.Frame) -> None:
         match frame:
             case wire.Settle():
                 self._settle(frame)
             case wire.Publish():
-                await self._start_publish(frame, tasks)
+                self._publish(frame)
             case wire.Credit():
                 self._credit(frame.name, frame.add)
             case wire.Subscribe():
-                await self._subscribe(frame)
+                self._held.appendleft(frame)
+                self._held_up = True
+                self._more.set()
+                self._socket.pause()
             case wire.Unsubscribe():
                 self._unsubscribe(frame)
             case wire.Ping():
@@ -216,28 +261,45 @@ class Session:
 
     # -- publishing
 
-    async def _start_publish(self, frame: wire.Publish, tasks: asyncio.TaskGroup) -> None:
+    def _publish(self, frame: wire.Publish) -> None:
         if len(frame.events) > self._limits.max_batch:
             raise TooLarge(f"{len(frame.events)} events; the limit is {self._limits.max_batch}", field="events")
-        await self._slots.acquire()
-        task = tasks.create_task(self._publish(frame), name="websocket publish")
-        self._publishing.add(task)
-        task.add_done_callback(self._published)
+        if frame.ack == "accepted":
+            self._engine.begin_publish(frame.events, partial(self._published, frame.ref))
+            self._publishing += 1
+            return
+        task = self._tasks.create_task(self._publish_confirmed(frame), name="websocket publish")
+        self._confirming.add(task)
+        task.add_done_callback(self._confirming.discard)
+        self._publishing += 1
 
-    def _published(self, task: asyncio.Task[None]) -> None:
-        self._publishing.discard(task)
-        self._slots.release()
-
-    async def _publish(self, frame: wire.Publish) -> None:
+    async def _publish_confirmed(self, frame: wire.Publish) -> None:
         try:
-            results = await self._engine.publish(frame.events, ack=frame.ack)
-            self._outbox.put(wire.published(frame.ref, [result_object(result) for result in results]))
+            self._published(frame.ref, await self._engine.publish(frame.events, ack=frame.ack))
         except EventRouterError as error:
-            self._outbox.put(wire.error(error, ref=frame.ref))
+            self._published(frame.ref, error)
         except Exception as error:  # noqa: BLE001 - the border, as in _take
-            self._outbox.put(wire.error(unexpected(error, "websocket publish"), ref=frame.ref))
+            self._published(frame.ref, unexpected(error, "websocket publish"))
+
+    def _published(self, ref: wire.Ref | None, results: Results | EventRouterError) -> None:
+        self._publishing -= 1
+        self._publish_ended.set()
+        if isinstance(results, EventRouterError):
+            self._outbox.put(wire.error(results, ref=ref))
+        else:
+            self._outbox.put(wire.published(ref, [result_object(result) for result in results]))
+
+    async def _next_publish_ended(self) -> None:
+        self._publish_ended.clear()
+        await self._publish_ended.wait()
 
     # -- consuming
+
+    async def _open(self, frame: wire.Subscribe) -> None:
+        try:
+            await self._subscribe(frame)
+        except Exception as error:  # noqa: BLE001 - the border, as in _take
+            self._failed(error, frame.ref)
 
     async def _subscribe(self, frame: wire.Subscribe) -> None:
         name = frame.spec.name
@@ -245,7 +307,7 @@ class Session:
             raise Conflict("open on this connection already", field="name")
         if len(self._by_name) >= self._limits.max_subscriptions_per_connection:
             raise TooLarge(f"at most {self._limits.max_subscriptions_per_connection} on a connection", field="name")
-        subscription = _Subscription(name, self._outbox, self._ended)
+        subscription = OpenSubscription(name, self._outbox, self._ended)
         self._by_name[name] = self._by_key[subscription.key] = subscription
         try:
             subscription.attachment = await self._engine.open(frame.spec, subscription, frame.credit)
@@ -284,24 +346,24 @@ class Session:
         error = NotFound(f"{len(unknown)} not in flight on this connection: {named}", field="delivery_id")
         self._outbox.put(wire.error(error, ref=ref, unknown=unknown))
 
-    def _ended(self, subscription: _Subscription, error: EventRouterError) -> None:
+    def _ended(self, subscription: OpenSubscription, error: EventRouterError) -> None:
         subscription.lot.clear()
         self._forget(subscription)
         self._outbox.put(wire.error(error, name=subscription.lot.name))
 
-    def _forget(self, subscription: _Subscription) -> None:
+    def _forget(self, subscription: OpenSubscription) -> None:
         if self._by_name.get(subscription.lot.name) is subscription:
             del self._by_name[subscription.lot.name]
         self._by_key.pop(subscription.key, None)
 
-    def _named(self, name: str) -> _Subscription:
+    def _named(self, name: str) -> OpenSubscription:
         subscription = self._by_name.get(name)
         if subscription is None:
             raise NotFound(f"no subscription {name} is open on this connection", field="name")
         return subscription
 
 
-def _text(frame: str | None) -> str:
-    if frame is None:
+def _text(frame: str | wire.Subscribe | None) -> str:
+    if not isinstance(frame, str):
         raise InvalidInput("a text frame, not a binary one", field="frame")
     return frame

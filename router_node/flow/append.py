@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from router_client.errors import EventRouterError, Overloaded, Unavailable
 from router_node.log.port import Answer, Closed, Moved, NewRecord
@@ -19,8 +19,17 @@ OPENED_WITHIN_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.1
 
 Appended = list[tuple[NewRecord, bool | EventRouterError]]
+Done = Callable[[Appended | EventRouterError], None]
 AppendToLog = Callable[[Sequence[NewRecord]], Awaitable[list[Answer]]]
 Relocate = Callable[[NewRecord, Moved], NewRecord]
+
+
+class _Call(NamedTuple):
+    """Records handed in together, their bytes, and who is told what became of them."""
+
+    records: Sequence[NewRecord]
+    size: int
+    done: Done
 
 
 class Appender:
@@ -33,7 +42,7 @@ class Appender:
     def __init__(self, append: AppendToLog, relocate: Relocate = lambda record, _: record) -> None:
         self._append = append
         self._relocate = relocate
-        self._waiting: deque[tuple[Sequence[NewRecord], int, asyncio.Future[Appended]]] = deque()
+        self._waiting: deque[_Call] = deque()
         self._waiting_events = 0
         self._waiting_bytes = 0
         self._more = asyncio.Event()
@@ -45,25 +54,23 @@ class Appender:
         """Events waiting for the next commit, at most ``WAITING_EVENTS`` and those of one call."""
         return self._waiting_events
 
-    async def append(self, records: Sequence[NewRecord]) -> Appended:
-        """Append in the next commit; returns each record, as it was placed in the end, with its answer: False
-        appended, True a duplicate, or why it was refused.
+    def hand_in(self, records: Sequence[NewRecord], done: Done) -> None:
+        """Have records appended in the next commit. ``done`` is called once, on the event loop: with each record, as it
+        was placed in the end, and its answer (False appended, True a duplicate, or why it was refused), or with
+        LogUnavailable when the outcome is unknown.
 
-        Raises Overloaded when too much is waiting, LogUnavailable when the outcome is unknown. A caller that is
-        cancelled gives up the answer only: the events may still be appended.
+        Raises Overloaded when too much is waiting, Unavailable when the node stops.
         """
         if self._closed:
             raise Unavailable("this node is stopping; publish to another")
         if self._waiting_events >= WAITING_EVENTS or self._waiting_bytes >= WAITING_BYTES:
             self.refused += len(records)
             raise Overloaded("too many events wait for the log on this node")
-        answers: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         size = sum(len(record.body) for record in records)
-        self._waiting.append((records, size, answers))
+        self._waiting.append(_Call(records, size, done))
         self._waiting_events += len(records)
         self._waiting_bytes += size
         self._more.set()
-        return await answers
 
     async def run(self) -> None:
         """Commit until :meth:`close` was called and nothing waits any more."""
@@ -75,21 +82,15 @@ class Appender:
                     return
                 continue
             calls = self._next_group()
-            records = [record for call, _, _ in calls for record in call]
+            records = [record for call in calls for record in call.records]
             try:
                 appended = await self._commit(records)
             except EventRouterError as error:
-                for _, _, future in calls:
-                    if not future.done():
-                        future.set_exception(error)
+                self._answer_soon(calls, error)
                 continue
             self.commits += 1
             self._count(appended)
-            at = 0
-            for call, _, future in calls:
-                if not future.done():
-                    future.set_result(appended[at : at + len(call)])
-                at += len(call)
+            self._answer_soon(calls, appended)
 
     async def _commit(self, records: Sequence[NewRecord]) -> Appended:
         """Append, following slots that move meanwhile, and waiting for a partition's owner to open it.
@@ -120,17 +121,21 @@ class Appender:
         self._closed = True
         self._more.set()
 
-    def _next_group(self) -> list[tuple[Sequence[NewRecord], int, asyncio.Future[Appended]]]:
-        calls: list[tuple[Sequence[NewRecord], int, asyncio.Future[Appended]]] = []
+    def _next_group(self) -> list[_Call]:
+        calls: list[_Call] = []
         events = size = 0
         while self._waiting and (not calls or (events < COMMIT_EVENTS and size < COMMIT_BYTES)):
             call = self._waiting.popleft()
             calls.append(call)
-            events += len(call[0])
-            size += call[1]
+            events += len(call.records)
+            size += call.size
         self._waiting_events -= events
         self._waiting_bytes -= size
         return calls
+
+    def _answer_soon(self, calls: Sequence[_Call], outcome: Appended | EventRouterError) -> None:
+        """Have callers answered after the next commit is written, so that the log works meanwhile."""
+        asyncio.get_running_loop().call_soon(_answer, calls, outcome)
 
     def _count(self, appended: Appended) -> None:
         for _, answer in appended:
@@ -138,6 +143,13 @@ class Appender:
                 self.accepted += 1
             elif answer is not True:
                 self.refused += 1
+
+
+def _answer(calls: Sequence[_Call], outcome: Appended | EventRouterError) -> None:
+    at = 0
+    for call in calls:
+        call.done(outcome if isinstance(outcome, EventRouterError) else outcome[at : at + len(call.records)])
+        at += len(call.records)
 
 
 def _given_up(answer: Answer) -> Answer:

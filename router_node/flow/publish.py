@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
@@ -13,14 +15,15 @@ from router_client.errors import EventRouterError, InvalidInput, Unavailable
 from router_client.event import MAX_EVENT_BYTES, Event, checked, complete, encode_object
 from router_client.json_input import loads
 from router_client.kept_form import kept_form
-from router_node.contract import Published
+from router_node.contract import Published, Results
 from router_node.log.port import NewRecord
 
 ACK_LEVELS = ("accepted", "replicated", "stored")
 MAX_DELAY = timedelta(days=30)
 
-
-Append = Callable[[Sequence[NewRecord]], Awaitable[list[tuple[NewRecord, bool | EventRouterError]]]]
+Accepted = tuple[str, NewRecord] | EventRouterError
+Appended = list[tuple[NewRecord, bool | EventRouterError]]
+HandIn = Callable[[Sequence[NewRecord], Callable[[Appended | EventRouterError], None]], None]
 
 
 class Publisher:
@@ -32,8 +35,8 @@ class Publisher:
     def __init__(
         self,
         place: Callable[[int], tuple[int, int]],
-        append: Append,
-        append_replicated: Append,
+        append: HandIn,
+        append_replicated: HandIn,
         stored: Callable[[Collection[str]], Awaitable[set[str]]],
         now_us: Callable[[], int],
         max_event_bytes: int = MAX_EVENT_BYTES,
@@ -45,19 +48,20 @@ class Publisher:
         self._now_us = now_us
         self._max_event_bytes = max_event_bytes
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
+    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
         """See Engine.publish."""
         return await self._publish([self._read(body) for body in objects], ack)
 
-    async def publish_events(
-        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted"
-    ) -> list[Published | EventRouterError]:
+    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
         """See Engine.publish_events."""
         return await self._publish([self._take(event) if isinstance(event, Event) else event for event in events], ack)
 
-    async def _publish(
-        self, accepted: Sequence[tuple[str, NewRecord] | EventRouterError], ack: str
-    ) -> list[Published | EventRouterError]:
+    def begin(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+        """See Engine.begin_publish."""
+        accepted = [self._read(body) for body in objects]
+        self._hand_in(self._append, accepted, [each[1] for each in accepted if type(each) is tuple], done)
+
+    async def _publish(self, accepted: Sequence[Accepted], ack: str) -> Results:
         if ack not in ACK_LEVELS:
             raise InvalidInput(f"one of {', '.join(ACK_LEVELS)}", field="ack")
         records = [each[1] for each in accepted if type(each) is tuple]
@@ -65,21 +69,31 @@ class Publisher:
             ids = [each[0] for each in accepted if type(each) is tuple]
             records = [record._replace(kept=event_id) for record, event_id in zip(records, ids, strict=True)]
         append = self._append_replicated if ack == "replicated" else self._append
-        answers = iter(await append(records) if records else ())
-        results: list[Published | EventRouterError] = []
-        for each in accepted:
-            if not isinstance(each, tuple):
-                results.append(each)
-                continue
-            record, answer = next(answers)
-            results.append(Published(each[0], record.partition, answer) if isinstance(answer, bool) else answer)
+        answer: asyncio.Future[Results] = asyncio.get_running_loop().create_future()
+        self._hand_in(append, accepted, records, partial(_resolve, answer))
+        results = await answer
         return await self._when_stored(results) if ack == "stored" else results
 
-    async def _when_stored(self, results: list[Published | EventRouterError]) -> list[Published | EventRouterError]:
+    @staticmethod
+    def _hand_in(
+        append: HandIn,
+        accepted: Sequence[Accepted],
+        records: Sequence[NewRecord],
+        done: Callable[[Results | EventRouterError], None],
+    ) -> None:
+        def appended(answers: Appended | EventRouterError) -> None:
+            done(answers if isinstance(answers, EventRouterError) else _results(accepted, answers))
+
+        if records:
+            append(records, appended)
+        else:
+            appended([])
+
+    async def _when_stored(self, results: Results) -> Results:
         stored = await self._stored({each.id for each in results if isinstance(each, Published)})
         return [each if not isinstance(each, Published) or each.id in stored else _not_stored(each) for each in results]
 
-    def _read(self, body: object) -> tuple[str, NewRecord] | EventRouterError:
+    def _read(self, body: object) -> Accepted:
         try:
             if isinstance(body, Raw):
                 raw = bytes(body)
@@ -92,7 +106,7 @@ class Publisher:
         except EventRouterError as error:
             return error
 
-    def _take(self, event: Event) -> tuple[str, NewRecord] | EventRouterError:
+    def _take(self, event: Event) -> Accepted:
         try:
             return self._record(event.to_object(), True)
         except EventRouterError as error:
@@ -118,6 +132,27 @@ class Publisher:
             raise InvalidInput("has passed already", field="expires_at")
         if expires_at is not None and deliver_at is not None and expires_at <= deliver_at:
             raise InvalidInput("must be after deliver_at", field="expires_at")
+
+
+def _resolve(answer: asyncio.Future[Results], results: Results | EventRouterError) -> None:
+    if answer.done():
+        return  # whoever asked was cancelled
+    if isinstance(results, EventRouterError):
+        answer.set_exception(results)
+    else:
+        answer.set_result(results)
+
+
+def _results(accepted: Sequence[Accepted], answers: Appended) -> Results:
+    following = iter(answers)
+    results: Results = []
+    for each in accepted:
+        if isinstance(each, EventRouterError):
+            results.append(each)
+            continue
+        record, answer = next(following)
+        results.append(Published(each[0], record.partition, answer) if isinstance(answer, bool) else answer)
+    return results
 
 
 def _not_stored(published: Published) -> Unavailable:

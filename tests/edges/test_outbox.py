@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import orjson
 import pytest
 
 from router_node.contract import Delivery
 from router_node.edges.limits import Limits
-from router_node.edges.websocket_outbox import Lot, Outbox
+from router_node.edges.websocket_outbox import TOGETHER_BYTES, Lot, Outbox
 
 
 class Reader:
     """A client that reads as fast as it is let."""
 
     def __init__(self) -> None:
-        self.frames: list[str] = []
+        self.writes: list[list[str]] = []
         self.may_read = asyncio.Event()
         self.may_read.set()
 
-    async def send(self, text: str) -> None:
+    @property
+    def frames(self) -> list[str]:
+        return [frame for written in self.writes for frame in written]
+
+    @property
+    def takes_more(self) -> bool:
+        return self.may_read.is_set()
+
+    async def room(self) -> None:
         await self.may_read.wait()
-        self.frames.append(text)
+
+    def send_all(self, frames: Iterable[bytes]) -> None:
+        self.writes.append([frame.decode() for frame in frames])
 
 
 @pytest.fixture
@@ -41,7 +52,7 @@ def deliveries(*bodies: bytes) -> list[Delivery]:
 
 
 async def flushed(outbox: Outbox, reader: Reader) -> list[str]:
-    running = asyncio.create_task(outbox.run(reader.send))
+    running = asyncio.create_task(outbox.run())
     async with asyncio.timeout(5):
         await outbox.flushed()
     running.cancel()
@@ -50,7 +61,7 @@ async def flushed(outbox: Outbox, reader: Reader) -> list[str]:
 
 
 async def test_frames_go_out_in_order_and_deliveries_join_while_they_wait(reader: Reader) -> None:
-    outbox, lot = Outbox(Limits(), lambda: None), opened("late")
+    outbox, lot = Outbox(Limits(), reader, lambda: None), opened("late")
     outbox.put(b"first")
     for body in (b'{"n":1}', b'{"n":2}'):
         lot.add(deliveries(body))
@@ -62,7 +73,7 @@ async def test_frames_go_out_in_order_and_deliveries_join_while_they_wait(reader
 
 
 async def test_deliveries_wait_until_the_client_knows_of_its_subscription(reader: Reader) -> None:
-    outbox, lot = Outbox(Limits(), lambda: None), Lot("late", "k.")
+    outbox, lot = Outbox(Limits(), reader, lambda: None), Lot("late", "k.")
     lot.add(deliveries(b"{}"))
     outbox.put_lot(lot)
     outbox.put(b"subscribed")
@@ -74,7 +85,7 @@ async def test_deliveries_wait_until_the_client_knows_of_its_subscription(reader
 
 
 async def test_a_frame_of_deliveries_is_bounded_and_subscriptions_take_turns(reader: Reader) -> None:
-    outbox = Outbox(Limits(max_frame_bytes=1000), lambda: None)
+    outbox = Outbox(Limits(max_frame_bytes=1000), reader, lambda: None)
     big = b'{"x":"' + b"y" * 600 + b'"}'
     huge = b'{"x":"' + b"y" * 6000 + b'"}'
     one, two = opened("one"), opened("two")
@@ -86,8 +97,17 @@ async def test_a_frame_of_deliveries_is_bounded_and_subscriptions_take_turns(rea
     assert [len(frame["deliveries"]) for frame in frames] == [1] * 6
 
 
+async def test_what_is_put_in_one_turn_is_written_at_once_and_what_is_much_is_not(reader: Reader) -> None:
+    outbox = Outbox(Limits(), reader, lambda: None)
+    for size in (1, 2, TOGETHER_BYTES, 3, 4):
+        outbox.put(b"x" * size)
+    assert not reader.writes
+    await flushed(outbox, reader)
+    assert [[len(frame) for frame in written] for written in reader.writes] == [[1, 2, TOGETHER_BYTES], [3, 4]]
+
+
 async def test_what_was_let_go_is_not_sent(reader: Reader) -> None:
-    outbox, lot = Outbox(Limits(), lambda: None), opened("late")
+    outbox, lot = Outbox(Limits(), reader, lambda: None), opened("late")
     lot.add(deliveries(b"{}"))
     outbox.put_lot(lot)
     lot.clear()
@@ -97,7 +117,7 @@ async def test_what_was_let_go_is_not_sent(reader: Reader) -> None:
 
 async def test_a_slow_reader_is_asked_nothing_more_and_then_given_up(reader: Reader) -> None:
     given_up: list[bool] = []
-    outbox = Outbox(Limits(max_waiting_frames=3, max_outbound_frames=6), lambda: given_up.append(True))
+    outbox = Outbox(Limits(max_waiting_frames=3, max_outbound_frames=6), reader, lambda: given_up.append(True))
     reader.may_read.clear()
     for _ in range(3):
         outbox.put(b"x")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from router_client.errors import EventRouterError, Overloaded
-from router_node.contract import Published
+from router_node.contract import Published, Results
 from router_node.node import Node, embedded
 from tests.edges.served import Link, Served, served
 
@@ -105,6 +105,30 @@ async def test_many_publishes_under_way_are_appended_in_order(node: Served) -> N
             seen += [each["event"]["payload"]["n"] for each in batch]
             await listener.send(op="settle", ack=[each["delivery_id"] for each in batch])
         assert seen == list(range(300))
+
+
+async def test_what_is_sent_behind_a_subscribe_waits_for_it(node: Served) -> None:
+    async with node.link() as link:
+        await link.send(op="subscribe", ref=1, name="late", topics=["flights.>"])
+        await link.send(op="ping", ref=2)
+        await link.send(op="publish", ref=3, events=[{**GOOD, "id": "e1"}])
+        await link.send(op="subscribe", ref=4, name="late", topics=["flights.>"])
+        await link.send(op="ping", ref=5)
+        answers = [await link.next() for _ in range(6)]
+    by_order = [
+        (answer["op"], answer.get("ref")) for answer in answers if answer["op"] in ("subscribed", "pong", "error")
+    ]
+    assert by_order == [("subscribed", 1), ("pong", 2), ("error", 4), ("pong", 5)]
+    assert {answer["op"] for answer in answers} >= {"published", "deliver"}
+
+
+async def test_what_was_sent_before_the_client_closed_is_done(node: Served) -> None:
+    async with node.link() as listener:
+        await subscribe(listener)
+        async with node.link() as link:
+            await link.send(op="subscribe", ref=1, name="own", topics=["a"])
+            await link.send(op="publish", ref=2, events=[{**GOOD, "id": "last"}])
+        assert [each["event"]["id"] for each in await listener.deliveries(1)] == ["last"]
 
 
 async def test_deliveries_come_within_credit_and_are_settled(node: Served) -> None:
@@ -306,22 +330,30 @@ async def test_a_stopping_node_answers_what_is_under_way_and_says_goodbye(node: 
 
 
 class Slow:
-    """An engine that answers publishes when it is told to."""
+    """An engine that begins to publish when it is told to."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.go = asyncio.Event()
         self.begun = asyncio.Semaphore(0)
         self.under_way = 0
+        self._waiting: list[tuple[Sequence[object], Callable[[Results | EventRouterError], None]]] | None = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.node, name)
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
+    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
         self.under_way += 1
         self.begun.release()
-        await self.go.wait()
-        return await self.node.publish(objects, ack=ack)
+        if self._waiting is None:
+            self.node.begin_publish(objects, done)
+        else:
+            self._waiting.append((objects, done))
+
+    def go(self) -> None:
+        """Publish what waits, and from now on at once."""
+        waiting, self._waiting = self._waiting or [], None
+        for objects, done in waiting:
+            self.node.begin_publish(objects, done)
 
 
 @asynccontextmanager
@@ -338,7 +370,7 @@ async def test_draining_waits_for_publishes_under_way() -> None:
         await engine.begun.acquire()
         node.stop.set()
         assert await link.next() == {"op": "draining"}
-        engine.go.set()
+        engine.go()
         assert (await link.next())["op"] == "published"
         assert (await closed(link))[0] == 1001
 
@@ -353,7 +385,7 @@ async def test_only_so_many_publishes_are_under_way_at_once() -> None:
         await link.send(op="ping")
         await asyncio.sleep(0.05)
         assert engine.under_way == 4
-        engine.go.set()
+        engine.go()
         frames = [await link.next() for _ in range(11)]
         assert sorted(frame["ref"] for frame in frames if frame["op"] == "published") == list(range(10))
 

@@ -89,13 +89,16 @@ async def test_a_handler_may_settle_by_itself(client: EventRouterClient) -> None
 
 async def test_no_more_calls_at_once_than_allowed(client: EventRouterClient) -> None:
     under_way, most, count = 0, 0, 0
-    done = asyncio.Event()
+    three, done = asyncio.Event(), asyncio.Event()
 
     @client.on("a.*", name="s", concurrency=3)
     async def handle(_: Delivery) -> None:
         nonlocal under_way, most, count
         under_way += 1
         most = max(most, under_way)
+        if under_way == 3:
+            three.set()
+        await three.wait()
         for _ in range(5):
             await asyncio.sleep(0)
         under_way -= 1
