@@ -7,8 +7,10 @@ Whatever is written in another way is left to the full decoder, which also has t
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -19,11 +21,14 @@ from router_client.json_input import MAX_DEPTH
 # Escapes, control characters, and numbers that 64 bits may not hold are the full decoder's.
 _ALIKE = {**dict.fromkeys([*range(32), 127], ord("\\")), **dict.fromkeys(b"0123456789", ord("0")), ord("E"): ord("e")}
 _SKELETON = bytes(_ALIKE.get(byte, byte) for byte in range(256))
-_DECODED_FULLY = (b"\\", b"0" * 19)
-_EXPONENTS = (b"0e000", b"0e+000", b"0e-000")
+_LONG_NUMBER = b"0" * 19
 _LARGE = re.compile(rb"[\[:,] *-?[0-9.]+[eE][+-]?[0-9]{3}")
-_CHECKED = ("id", "correlation_id", "source", "type", "priority")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
+_DAY_OF_ANY_MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")
+
+# Longer text may be within the limit in bytes, which is the full decoder's to find out.
+_Text = Annotated[str, msgspec.Meta(max_length=128)]
+_FilledText = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 
 class Publish(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", tag="publish"):
@@ -34,66 +39,86 @@ class Publish(msgspec.Struct, forbid_unknown_fields=True, tag_field="op", tag="p
     ack: str = "accepted"
 
 
-class Written(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """An event's members, those that are the user's own as they were written."""
+class Written(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """An event's members in the order they are written, those that are the user's own as they came."""
 
-    id: str
+    id: _FilledText
     type: str
-    priority: int
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)]
     timestamp: str
-    source: str
-    correlation_id: str
+    source: _Text
+    correlation_id: _FilledText
     payload: msgspec.Raw
     metadata: msgspec.Raw = msgspec.Raw()
 
 
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """An event that came in the form it is kept in: its bytes, and what finding its place needs."""
+
+    id: str
+    correlation_id: str
+    priority: int
+    body: bytes
+
+
 _read_publish = msgspec.json.Decoder(Publish).decode
 _read_event = msgspec.json.Decoder(Written).decode
+_write_event = msgspec.json.Encoder().encode
 
 
-def publish_frame(text: str) -> Publish | None:
-    """Read a publish frame; None for any other, and for one that needs the full decoder."""
+def publish_frame(text: str) -> tuple[Publish, list[Kept | msgspec.Raw]] | None:
+    """Read a publish frame, and those of its events that came as they are kept; the others are as they came.
+
+    None for any other frame, and for one that needs the full decoder.
+    """
     if not text.startswith('{"op":"publish"'):
         return None
     with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return _read_publish(text.encode())
+        raw = text.encode()
+        frame = _read_publish(raw)
+        return frame, _kept_events(frame.events, kept_form if not _is_plain(raw) else _kept)
     return None
 
 
-def kept_form(raw: bytes) -> Written | None:
+def _kept_events(events: Sequence[msgspec.Raw], read: Callable[[bytes], Kept | None]) -> list[Kept | msgspec.Raw]:
+    return [read(bytes(event)) or event for event in events]
+
+
+def kept_form(raw: bytes) -> Kept | None:
     """Read an event if ``raw``, which is UTF-8, is just how it would be kept; else None."""
-    if not _is_plain(raw):
-        return None
+    return _kept(raw) if _is_plain(raw) else None
+
+
+def _kept(raw: bytes) -> Kept | None:
     try:
         event = _read_event(raw)
-        for name in _CHECKED:
-            check_member(name, getattr(event, name))
+        check_member("type", event.type)
     except (msgspec.DecodeError, RecursionError, InvalidInput):
         return None
+    event_id, key = event.id, event.correlation_id
+    printable = event_id.isprintable() and key.isprintable() and event.source.isprintable()
     shallow = raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH
-    return event if shallow and _is_kept_time(event.timestamp) and raw == _written(event) else None
+    if printable and shallow and _is_kept_time(event.timestamp) and _are_objects(event) and raw == _write_event(event):
+        return Kept(event_id, key, event.priority, raw)
+    return None
 
 
 def _is_plain(raw: bytes) -> bool:
     """Tell whether JSON means the same to every decoder: nothing in it is escaped, and its numbers are usual ones."""
-    skeleton = raw.translate(_SKELETON)
-    if any(mark in skeleton for mark in _DECODED_FULLY):
+    skeleton = raw.translate(_SKELETON, b"+-")
+    if b"\\" in skeleton or _LONG_NUMBER in skeleton:
         return False
-    return not any(mark in skeleton for mark in _EXPONENTS) or _LARGE.search(raw) is None
+    return b"e000" not in skeleton or _LARGE.search(raw) is None
 
 
-def _written(event: Written) -> bytes:
-    head = (
-        f'{{"id":"{event.id}","type":"{event.type}","priority":{event.priority},"timestamp":"{event.timestamp}"'
-        f',"source":"{event.source}","correlation_id":"{event.correlation_id}","payload":'
-    ).encode()
-    payload, metadata = bytes(event.payload), bytes(event.metadata)
-    objects = payload.startswith(b"{") and (not metadata or metadata.startswith(b'{"'))
-    tail = b',"metadata":%b}' % metadata if metadata else b"}"
-    return head + payload + tail if objects else b""
+def _are_objects(event: Written) -> bool:
+    metadata = bytes(event.metadata)
+    return bytes(event.payload).startswith(b"{") and (not metadata or metadata.startswith(b'{"'))
 
 
 def _is_kept_time(text: str) -> bool:
+    if _DAY_OF_ANY_MONTH.fullmatch(text) is not None:
+        return True
     if _TIME.fullmatch(text) is None or text.endswith(".000000Z"):
         return False
     try:

@@ -35,7 +35,7 @@ class Hello(NamedTuple):
 
 
 class Publish(NamedTuple):
-    """Event objects to publish, or ``msgspec.Raw`` of such that are not decoded yet.
+    """Event objects to publish, ``Kept`` ones, or ``msgspec.Raw`` of such that are not decoded yet.
 
     They are checked one by one later, so that one bad event harms no other.
     """
@@ -208,10 +208,10 @@ def decode(text: str | bytes) -> dict[str, Any]:
 
 def plain_publish(text: str) -> Publish | None:
     """Read a publish frame without decoding its events; None for any other, which :func:`decode` is for."""
-    frame = publish_frame(text)
-    if frame is None or ref_of({"ref": frame.ref}) != frame.ref:
+    read = publish_frame(text)
+    if read is None or ref_of({"ref": read[0].ref}) != read[0].ref:
         return None
-    return Publish(frame.ref, frame.ack, list(frame.events))
+    return Publish(read[0].ref, read[0].ack, list(read[1]))
 
 
 def ref_of(frame: Mapping[str, Any]) -> Ref | None:

@@ -14,7 +14,7 @@ from partitioning.slots import slot_of
 from router_client.errors import EventRouterError, InvalidInput, Unavailable
 from router_client.event import MAX_EVENT_BYTES, Event, checked, complete, encode_object
 from router_client.json_input import loads
-from router_client.kept_form import kept_form
+from router_client.kept_form import Kept
 from router_node.contract import Published, Results
 from router_node.log.port import NewRecord
 
@@ -95,12 +95,10 @@ class Publisher:
 
     def _read(self, body: object) -> Accepted:
         try:
-            if isinstance(body, Raw):
-                raw = bytes(body)
-                kept = kept_form(raw) if len(raw) <= self._max_event_bytes else None
-                if kept is not None:
-                    return kept.id, self._placed(kept.id, kept.correlation_id, kept.priority, raw, True)
-                body = loads(raw, "event")
+            if type(body) is Kept and len(body.body) <= self._max_event_bytes:
+                return body.id, self._placed(body.id, body.correlation_id, body.priority, body.body, True)
+            if isinstance(body, Kept | Raw):
+                body = loads(body.body if isinstance(body, Kept) else bytes(body), "event")
             values = checked(body)
             return self._record(complete(values), "id" in values)
         except EventRouterError as error:

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from router_client import wire
 from router_client.errors import InvalidInput
@@ -40,8 +41,10 @@ def _fully(raw: bytes) -> bytes:
 def test_what_our_clients_write_is_in_the_form_it_is_kept_in() -> None:
     read = kept_form(KEPT)
     assert read is not None
-    assert (read.id, read.type, read.priority, read.correlation_id) == ("e1", EVENT.type, 5, "N14228")
+    assert (read.id, read.priority, read.correlation_id, read.body) == ("e1", 5, "N14228", KEPT)
     assert _kept(Event(type="a.b").encode())
+    assert _kept(Event(type="a.b", timestamp=datetime(2024, 2, 29, tzinfo=UTC)).encode())
+    assert _kept(Event(type="a.b", timestamp=datetime(1999, 12, 31, 23, 59, 59, 5, tzinfo=UTC)).encode())
     assert _kept(Event(type="a.b", id="2013-01-01-9E3538-JFK", payload={"small": 2.5e-7}).encode())
     assert _fully(KEPT) == KEPT
 
@@ -64,6 +67,9 @@ def test_what_our_clients_write_is_in_the_form_it_is_kept_in() -> None:
         (b"09:15:00Z", b"09:15:00.000000Z"),
         (b"09:15:00Z", b"09:15:00.5Z"),
         (b"09:15:00Z", b"24:15:00Z"),
+        (b"2013-01-01T", b"2013-02-30T"),
+        (b"2013-01-01T", b"0000-01-01T"),
+        (b'"source":"bts"', b'"source":"\x7f"'),
         (b"2.5", b"1e999"),
         (b"[1,", b"[ -1.5E+310,"),
         (b"2.5", b"123456789012345678901234567890"),
@@ -124,7 +130,14 @@ def test_a_publish_frame_is_read_without_decoding_its_events(ref: int | str | No
     assert frame is not None
     assert frame.ref == ref
     if ref is not None:
-        assert (frame.ack, [bytes(event) for event in frame.events]) == ("stored", [KEPT, KEPT])
+        assert (frame.ack, frame.events) == ("stored", [kept_form(KEPT)] * 2)
+
+
+def test_one_event_of_a_frame_that_is_written_otherwise_leaves_the_others_as_they_came() -> None:
+    escaped = KEPT.replace(b'"id":"e1"', b'"id":"\\u0065"')
+    frame = wire.plain_publish(wire.publish(1, [KEPT, escaped, KEPT]).decode())
+    assert frame is not None
+    assert frame.events == [kept_form(KEPT), Raw(escaped), kept_form(KEPT)]
 
 
 @pytest.mark.parametrize(
