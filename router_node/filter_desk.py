@@ -9,8 +9,7 @@ from typing import Any
 import orjson
 
 from router_client.errors import InvalidInput
-from router_client.spec import SubscriptionSpec
-from router_node.routing.filter_trial import as_kept, try_filter, try_subscription
+from router_node.routing.filter_trial import as_kept, read_topics, try_filter, try_subscription
 from router_node.routing.registry import Registry
 from stores.ports import StoredEvent
 
@@ -41,7 +40,7 @@ class FilterDesk:
         """See contract.FilterDesk."""
         given = _checked(body)
         spec = self._registry.get(given["subscription"]).spec if "subscription" in given else None
-        topics = _patterns(given["topics"]) if "topics" in given else ()
+        topics = read_topics(given["topics"]) if "topics" in given else ()
         event = await self._event(given)
         async with self._one_at_a_time:
             if spec is not None:
@@ -74,7 +73,3 @@ def _checked(body: object) -> dict[str, Any]:
     if "topics" in given and "subscription" in given:
         raise InvalidInput("a subscription has its own", field="topics")
     return given
-
-
-def _patterns(topics: object) -> tuple[str, ...]:
-    return SubscriptionSpec.from_object("tried", {"topics": topics}).topics

@@ -66,6 +66,11 @@ def as_kept(body: object, max_bytes: int = MAX_EVENT_BYTES) -> dict[str, Any]:
     return kept
 
 
+def read_topics(value: object) -> tuple[str, ...]:
+    """Return a list of topic patterns as a subscription may have them. Raises InvalidInput naming the one at fault."""
+    return SubscriptionSpec.from_object("tried", {"topics": value}).topics
+
+
 def try_filter(spec: Mapping[str, Any], event: Mapping[str, Any], topics: Sequence[str] = ()) -> Trial:
     """Try a filter, behind topic patterns when there are any. Raises InvalidInput naming the fault in the filter."""
     return Trial(explain(spec, event).conditions, _covered(topics, event["type"]) if topics else None)
