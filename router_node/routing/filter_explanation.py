@@ -4,8 +4,9 @@ Every verdict comes from the language itself: a condition is compiled as a filte
 explanation cannot say anything else than :meth:`Filter.matches`.
 
 An explanation has a node for each condition and operator of the filter, however large the event, and shows at most
-``MAX_FOUND`` values for each, cut. It takes a few times as long as matching at its worst: every condition is looked at,
-not only up to the first that decides, and those of an ``$elemMatch`` again for the element that explains it.
+``MAX_FOUND`` values for each; values and names are cut. It takes a few times as long as matching at its worst: every
+condition is looked at, not only up to the first that decides, and those of an ``$elemMatch`` again for the element that
+explains it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from router_node.routing.filter_compilation import has_operators
 from router_node.routing.filter_language import compile_filter
 from router_node.routing.filter_operators import as_object, as_one
 from router_node.routing.filter_values import MISSING, parse_path, reach
-from router_node.routing.shown_value import Shown, shown
+from router_node.routing.shown_value import Shown, shown, shown_name
 
 MAX_FOUND = 5
 MAX_ELEMENT_LEVELS = 3
@@ -106,7 +107,7 @@ class _Place(NamedTuple):
             field,
             operator,
             holds,
-            self.path,
+            shown_name(self.path),
             None if operand is MISSING else shown(operand),
             tuple(map(shown, self.reached[:MAX_FOUND])),
             max(0, len(self.reached) - MAX_FOUND),
@@ -117,7 +118,7 @@ class _Place(NamedTuple):
 
 def _of_query(spec: Mapping[str, Any], field: str, document: Any, levels: int) -> Iterator[Condition]:
     for key, value in spec.items():
-        at = f"{field}.{key}"
+        at = shown_name(f"{field}.{key}")
         if key in _JOINS:
             parts = tuple(_of_part(each, f"{at}[{i}]", document, levels) for i, each in enumerate(value))
             yield Condition(at, key, _joined(key, parts), parts=parts)
@@ -144,7 +145,7 @@ def _on_path(value: Any, field: str, place: _Place) -> Iterator[Condition]:
         yield place.condition(field, "$eq", holds=place.holds({"$eq": value}), operand=value)
         return
     for name, operand in value.items():
-        at = f"{field}.{name}"
+        at = shown_name(f"{field}.{name}")
         if name == "$not":
             parts = tuple(_on_path(operand, at, place))
             yield place.condition(at, name, holds=not _joined("$and", parts), parts=parts)

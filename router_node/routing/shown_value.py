@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 from router_node.routing.filter_values import MISSING
 
 MAX_SHOWN_CHARS = 200
+MAX_NAME_CHARS = 500
+"""Of a path, or of a place in a filter, whose beginning all conditions inside repeat."""
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -21,6 +23,11 @@ class Shown(NamedTuple):
     def to_object(self) -> dict[str, Any]:
         """Return the JSON object of the API, which has one member."""
         return {self.what: self.content}
+
+
+def shown_name(name: str) -> str:
+    """Return a path or a field, or the end of one that is longer than ``MAX_NAME_CHARS``."""
+    return name if len(name) <= MAX_NAME_CHARS else f"…{name[-MAX_NAME_CHARS:]}"
 
 
 def shown(value: Any) -> Shown:

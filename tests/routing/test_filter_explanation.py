@@ -14,7 +14,7 @@ from hypothesis import given
 from router_client.errors import InvalidInput
 from router_node.routing.filter_explanation import MAX_FOUND, Condition, Explanation, explain
 from router_node.routing.filter_language import compile_filter
-from tests.routing.test_filter_language import FOLDERS, documents, filters
+from tests.routing.test_filter_language import FOLDERS, documents, filters, nested, within_or
 
 JOINED = {
     "$and": all,
@@ -209,10 +209,32 @@ def test_a_hostile_pair_is_explained_in_few_words() -> None:
     assert size < 500 * 1000
 
 
+def test_names_without_end_are_not_repeated_by_every_condition() -> None:
+    spec = {"x" * 100_000: {"$elemMatch": {"$or": [{"y" * 100_000: n} for n in range(400)]}}}
+    explanation = explain(spec, {"x" * 100_000: [{}]})
+
+    conditions = list(every(explanation.conditions))
+    assert len(conditions) == 402
+    assert len(orjson.dumps([each.to_object() for each in explanation.conditions])) < 402 * 1500
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        within_or(32),
+        {"a": nested(32, lambda value: [value])},
+        {f"f{n}": n for n in range(500)},
+        {"$or": [{}] * 500},
+        {"a": nested(15, lambda value: {"$elemMatch": {"a": value}})},
+        {"a": {"$regex": r"\pL"}},
+    ],
+)
+def test_a_filter_at_its_bounds_can_be_explained(spec: dict[str, Any]) -> None:
+    assert agrees(explain(spec, ORDER), compile_filter(spec).matches(ORDER))
+
+
 def test_a_deep_value_is_shown_by_its_beginning() -> None:
-    deep: Any = 1
-    for _ in range(5000):
-        deep = [deep]
+    deep = nested(5000, lambda value: [value])
 
     assert only({"payload.a": {"$size": 1}}, {"payload": {"a": deep}})["found"] == [{"cut": "[" * 200}]
 
