@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,8 @@ from cli.address import http_url
 from router_client.errors import InvalidInput
 from router_client.event import parse_time
 from router_client.json_input import loads
+
+STDIN = "-"
 
 _DISTANCE = re.compile(r"(\d{1,6})(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -39,6 +42,21 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmat
 def examples(*lines: str) -> str:
     """Return the examples of a command as the end of its help."""
     return "\n".join(("Examples:", *("  " + line.replace("[", r"\[") for line in lines)))
+
+
+def text_from(value: str, option: str) -> str:
+    """Return what ``option`` gives: the text itself, a file's for ``@FILE``, or all of stdin for ``-``.
+
+    Raises BadParameter, a usage error, when the file cannot be read.
+    """
+    if value == STDIN:
+        return sys.stdin.read()
+    if not value.startswith("@"):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def json_object(text: str, option: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import config, dead_letters, deliveries, events, nodes, partitions, replays, subscriptions
+from cli import config, dead_letters, deliveries, events, filters, nodes, partitions, replays, subscriptions
 from cli.doctor import DOCTOR_EPILOG, doctor
 from cli.failures import Commands
 from cli.output import print_line
@@ -50,6 +50,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(filters.app, name="filters")
 app.command(epilog=REPLAY_EPILOG)(replay)
 app.add_typer(replays.app, name="replays")
 app.add_typer(nodes.app, name="nodes")

@@ -67,6 +67,12 @@ def print_line(text: str, style: str = "") -> None:
     OUT.print(Text(clean(text), style=style), soft_wrap=True)
 
 
+def print_mark(text: str, depth: int, *, holds: bool) -> None:
+    """Print one line of a tree behind a check mark or a cross."""
+    mark = ("✓", "green") if holds else ("✗", "red")
+    OUT.print(Text.assemble("  " * depth, mark, " ", clean(text)), soft_wrap=True)
+
+
 def print_note(text: str) -> None:
     """Print one line to stderr: what people want to know and programs do not."""
     ERR.print(Text(clean(text), style="dim"), soft_wrap=True)

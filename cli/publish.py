@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.address import DEFAULT_URL, websocket_url
-from cli.arguments import AsJson, Url, ahead, examples, json_object
+from cli.arguments import STDIN, AsJson, Url, ahead, examples, json_object
 from cli.foreground import run
 from cli.output import print_json, print_line
 from cli.publish_lines import publish_lines
@@ -20,7 +20,6 @@ from router_client.event import Event, from_object
 from router_client.options import ClientOptions
 from router_client.publishing import MAX_BATCH
 
-STDIN = "-"
 # For so long a publish goes on trying when the router is overloaded or the connection was lost, in seconds.
 PATIENCE_S = 30.0
 

@@ -298,12 +298,29 @@ class ReplayDesk(Protocol):
         ...
 
 
+class FilterDesk(Protocol):
+    """Filters, to operators."""
+
+    async def test(self, body: object) -> dict[str, Any]:
+        """Try a filter, or a subscription, against an event, as the body of POST /v1/filters/test says; returns
+        {"matches", "conditions"} and what else was asked.
+
+        Raises InvalidInput, NotFound (the subscription, or the stored event) and Unavailable.
+        """
+        ...
+
+
 class Management(SubscriptionDesk, EventDesk, DeliveryDesk, LetterDesk, HealthDesk, Protocol):
     """All that operators ask of a node."""
 
     @property
     def cluster(self) -> ClusterDesk:
         """The desk for nodes and partitions."""
+        ...
+
+    @property
+    def filters(self) -> FilterDesk:
+        """The desk for filters."""
         ...
 
     @property

@@ -34,6 +34,7 @@ from router_node.destinations.addresses import Addresses
 from router_node.destinations.destinations import Destinations
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
+from router_node.filter_desk import FilterDesk
 from router_node.flow.append import AppendToLog, Relocate
 from router_node.flow.record import Recorder
 from router_node.log.memory import MemoryLog
@@ -362,6 +363,9 @@ def _assemble(
     replaying = Replaying(Means(database.replays, database.events, goes_to, operations.requeue, place, clock, mine))
     operations.replays = ReplayDesk(
         database.replays, pipeline.registry, replaying, ingest.now_us, lambda: operations.others.replays_changed()
+    )
+    operations.filters = FilterDesk(
+        pipeline.registry, operations.event, settings.global_filters, settings.max_event_bytes
     )
     addresses = Addresses(settings.webhook_networks)
     destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription)

@@ -19,6 +19,7 @@ from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
 from router_node.delivery.window import Window
+from router_node.filter_desk import FilterDesk
 from router_node.flow.append import WAITING_EVENTS
 from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
@@ -72,6 +73,7 @@ class Operations:
         self._letters = dead_letters
         self.cluster = cluster
         self.replays: ReplayDesk
+        self.filters: FilterDesk
         self._being_put: Counter[str] = Counter()
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)

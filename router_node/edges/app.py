@@ -20,6 +20,7 @@ from router_node.edges.connections import Connections
 from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_events import EventRoutes
+from router_node.edges.http_filters import FilterRoutes
 from router_node.edges.http_operations import OperationRoutes
 from router_node.edges.http_replays import ReplayRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
@@ -76,6 +77,7 @@ def create_app(
         routes=[
             _resource("/v1/stream", GET=StreamRoutes(engine, connections, limits).stream),
             *_event_routes(events, subscriptions, deliveries),
+            _resource("/v1/filters/test", POST=FilterRoutes(management.filters, bodies).test),
             *_replay_routes(ReplayRoutes(management, bodies)),
             *_operator_routes(operations, cluster),
         ],

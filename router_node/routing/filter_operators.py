@@ -115,20 +115,22 @@ def _elem_match(operand: Any, field: str, compilation: Compilation, _: Mapping[s
         return any_value(
             lambda value: (
                 isinstance(value, list)
-                and any(query(_as_object(each)) for each in value if isinstance(each, (dict, list)))
+                and any(query(as_object(each)) for each in value if isinstance(each, (dict, list)))
             )
         )
     if len(operators) != len(operand):
         raise InvalidInput("operators and a filter do not mix here", field=field)
     one = compilation.condition(operand, field, compilation).one
-    return any_value(lambda value: isinstance(value, list) and any(one(_as_one(each)) for each in value))
+    return any_value(lambda value: isinstance(value, list) and any(one(as_one(each)) for each in value))
 
 
-def _as_one(element: Any) -> Any:
+def as_one(element: Any) -> Any:
+    """Return an element of an array as the operators of ``$elemMatch`` see it: one value, be it an array itself."""
     return Indexed(element) if isinstance(element, list) else element
 
 
-def _as_object(element: Any) -> Any:
+def as_object(element: Any) -> Any:
+    """Return an element of an array as the filter of an ``$elemMatch`` sees it: an array by its indexes."""
     if isinstance(element, list):
         return {str(index): value for index, value in enumerate(element)}
     return element

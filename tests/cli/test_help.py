@@ -64,6 +64,7 @@ def test_these_are_the_commands() -> None:
         "subscriptions pause",
         "subscriptions resume",
         "subscriptions seek",
+        "filters test",
         "replay",
         "replays list",
         "replays show",
