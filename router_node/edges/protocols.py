@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -37,10 +37,54 @@ def bound_unread(listener: socket.socket, seconds: float) -> None:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
+class _Gathering:
+    """A transport that writes at once what is written in one turn of the event loop: an answer's head and its body."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self._parts: list[bytes] = []
+        self._call_soon = asyncio.get_running_loop().call_soon
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def write(self, data: bytes) -> None:
+        """See asyncio.Transport."""
+        if not self._parts:
+            self._call_soon(self.flush)
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        if self._parts:
+            parts, self._parts = self._parts, []
+            self.transport.write(b"".join(parts))
+
+    def close(self) -> None:
+        """See asyncio.Transport."""
+        self.flush()
+        self.transport.close()
+
+
 class HttpProtocol(HttpToolsProtocol):
-    """HTTP with a bound on the head of a request; an answer that nobody reads is counted."""
+    """HTTP with a bound on the head of a request; an answer that nobody reads is counted.
+
+    An answer's head and body are one call to the system: it costs more than most answers do otherwise.
+    """
 
     _head_bytes: int | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """See uvicorn."""
+        super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, _Gathering(transport))
+
+    def handle_websocket_upgrade(self) -> None:
+        """See uvicorn."""
+        gathering = cast(_Gathering, self.transport)
+        gathering.flush()
+        self.transport = gathering.transport
+        super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         """See uvicorn."""
