@@ -21,6 +21,7 @@ from router_node.edges.conduct import Fault
 from router_node.edges.websocket_session import SOCKET
 
 MAX_HEAD_BYTES = 64 * 1024
+GATHERED_BYTES = 16 * 1024
 UNSENT_BYTES = 128 * 1024
 """What the system takes of a connection beyond what its client has room for: megabytes of it would hide who reads."""
 
@@ -38,11 +39,15 @@ def bound_unread(listener: socket.socket, seconds: float) -> None:
 
 
 class _Gathering:
-    """A transport that writes at once what is written in one turn of the event loop: an answer's head and its body."""
+    """A transport that writes at once what is written in one turn of the event loop: an answer's head and its body.
+
+    Much is written at once, so that the connection can say when it takes no more.
+    """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self._parts: list[bytes] = []
+        self._size = 0
         self._call_soon = asyncio.get_running_loop().call_soon
 
     def __getattr__(self, name: str) -> Any:
@@ -53,11 +58,14 @@ class _Gathering:
         if not self._parts:
             self._call_soon(self.flush)
         self._parts.append(data)
+        self._size += len(data)
+        if self._size >= GATHERED_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Write what was gathered."""
         if self._parts:
-            parts, self._parts = self._parts, []
+            parts, self._parts, self._size = self._parts, [], 0
             self.transport.write(b"".join(parts))
 
     def close(self) -> None:
