@@ -62,6 +62,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 
 
 _read_publish = msgspec.json.Decoder(Publish).decode
+_read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_event = msgspec.json.Decoder(Written).decode
 _write_event = msgspec.json.Encoder().encode
 
@@ -76,11 +77,23 @@ def publish_frame(text: str) -> tuple[Publish, list[Kept | msgspec.Raw]] | None:
     with suppress(msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         raw = text.encode()
         frame = _read_publish(raw)
-        return frame, _kept_events(frame.events, kept_form if not _is_plain(raw) else _kept)
+        return frame, _kept_events(frame.events, raw)
     return None
 
 
-def _kept_events(events: Sequence[msgspec.Raw], read: Callable[[bytes], Kept | None]) -> list[Kept | msgspec.Raw]:
+def publish_body(body: bytes) -> Kept | list[Kept | msgspec.Raw] | None:
+    """Read the body of a publish: an event that came as it is kept, or a list of events as of a frame.
+
+    None for any other body, and for one that needs the full decoder.
+    """
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if body.startswith((b"{", b"[")) and body.decode():  # a part that is passed over may be any bytes
+            return kept_form(body) if body.startswith(b"{") else _kept_events(_read_list(body), body)
+    return None
+
+
+def _kept_events(events: Sequence[msgspec.Raw], around: bytes) -> list[Kept | msgspec.Raw]:
+    read: Callable[[bytes], Kept | None] = _kept if _is_plain(around) else kept_form
     return [read(bytes(event)) or event for event in events]
 
 

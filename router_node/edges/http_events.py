@@ -14,6 +14,7 @@ from router_client import cloudevents
 from router_client.errors import EventRouterError, InvalidInput, TooLarge
 from router_client.event import Event, parse_time
 from router_client.json_input import loads
+from router_client.kept_form import publish_body
 from router_client.topics import check_pattern
 from router_client.trace_context import extract, outgoing
 from router_node.contract import Engine, Management, Published
@@ -91,13 +92,20 @@ class EventRoutes:
         raise UnsupportedMediaType(f"{media_type}; this takes {offered}", field="content-type")
 
     async def _publish_json(self, request: Request, body: bytes, ack: str) -> Response:
-        document = loads(body)
+        document = self._document(request, body)
         if isinstance(document, list):
             self._check_batch(len(document))
-            _carry_trace(request, document)
             return _results(await self._engine.publish(document, ack=ack))
-        _carry_trace(request, [document])
         return _single(await self._engine.publish([document], ack=ack))
+
+    @staticmethod
+    def _document(request: Request, body: bytes) -> object:
+        """Return the event or list of events in a body, not decoded where they came as they are kept."""
+        if "traceparent" not in request.headers and (kept := publish_body(body)) is not None:
+            return kept
+        document: object = loads(body)
+        _carry_trace(request, document if isinstance(document, list) else [document])
+        return document
 
     async def _publish_lines(self, request: Request, body: bytes, ack: str) -> Response:
         # Bytes, not text: only \n ends a line of NDJSON, and a line that is not UTF-8 spoils no other.

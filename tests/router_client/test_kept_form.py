@@ -15,7 +15,7 @@ from router_client import wire
 from router_client.errors import InvalidInput
 from router_client.event import MAX_TEXT_BYTES, Event, checked, complete, encode_object
 from router_client.json_input import loads
-from router_client.kept_form import kept_form
+from router_client.kept_form import kept_form, publish_body
 
 EVENT = Event(
     type="flights.departed.JFK",
@@ -160,3 +160,17 @@ def test_other_frames_are_decoded_in_full(text: str) -> None:
 def test_the_full_decoder_says_what_is_wrong() -> None:
     with pytest.raises(InvalidInput, match="0 to 9"):
         checked(loads(KEPT.replace(b'"priority":5', b'"priority":10')))
+
+
+def test_a_body_is_an_event_or_a_list_of_events() -> None:
+    escaped = KEPT.replace(b'"id":"e1"', b'"id":"\\u0065"')
+    assert publish_body(KEPT) == kept_form(KEPT)
+    assert publish_body(b"[%b,%b]" % (KEPT, escaped)) == [kept_form(KEPT), Raw(escaped)]
+    assert publish_body(b"[]") == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b" [] ", b"7", b"[", b"{}", b'["\xff"]', b"[%b" % KEPT, b"[" * 5000, KEPT.replace(b"IAH", b"\xff")]
+)
+def test_other_bodies_are_decoded_in_full(body: bytes) -> None:
+    assert publish_body(body) is None
