@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -68,8 +71,30 @@ def print_goals(goals: Sequence[Goal]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Say what was measured on."""
-    return {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+    """Say what was measured on, and when (UTC)."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _processor() -> str:
+    named = Path("/proc/cpuinfo")
+    lines = named.read_text().splitlines() if named.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
 
 
 def rate_of(runs: Sequence[Run], system: str) -> float:
