@@ -108,11 +108,11 @@ def cpu_of(runs: Sequence[Run], system: str) -> dict[str, float]:
     return {name: median(1000 * run.cpu_s[name] / run.events for run in ours) for name in ours[0].cpu_s}
 
 
-def print_runs(runs: Sequence[Run], targets: Sequence[Target]) -> bool:
+def print_runs(runs: Sequence[Run], targets: Sequence[Target], title: str = "End to end, medians") -> bool:
     """Print the medians and the ratios; return whether every target that is due is met."""
     systems = list(dict.fromkeys(run.system for run in runs))
     parts = list(dict.fromkeys(name for run in runs for name in run.cpu_s))
-    table = Table(title="End to end, medians", caption="on the right: CPU seconds per 1,000 events of each process")
+    table = Table(title=title, caption="on the right: CPU seconds per 1,000 events of each process")
     for heading in ("system", "events/s", "lowest", "highest", "runs", *parts, "all"):
         table.add_column(heading, justify="left" if heading == "system" else "right")
     for system in systems:
