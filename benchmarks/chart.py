@@ -75,9 +75,7 @@ def draw(result: Mapping[str, Any]) -> str:
         '<title id="title">Events a second, end to end</title>',
         f"<style>{STYLE}</style>",
         _text(12, 24, "Events a second, from the first publish to the last acknowledgement", "title"),
-        _text(
-            12, 43, f"medians of {rounds} rounds, lowest to highest; coloured: with every event stored in PostgreSQL"
-        ),
+        _text(12, 43, f"medians of {rounds} rounds, lowest to highest; in blue: every event stored in PostgreSQL"),
         *_rows(found),
         *(_text(12, TOP + ROW * len(found) + 14 + LINE * number, line) for number, line in enumerate(below)),
         "</svg>",

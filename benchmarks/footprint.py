@@ -19,7 +19,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.memory import Rss, redis_mib
+from benchmarks.memory import Rss
 from benchmarks.report import RESULTS, machine, save
 from benchmarks.role import role
 from benchmarks.systems import Servers
@@ -40,18 +40,17 @@ class Figure(NamedTuple):
     unit: str
 
 
-async def subscriptions(node: NodeProcess, servers: Servers, count: int) -> list[Figure]:
-    """Register subscriptions over HTTP; returns what one takes of the node and of Redis, and how many a second."""
+async def subscriptions(node: NodeProcess, count: int) -> list[Figure]:
+    """Register subscriptions over HTTP; returns what one takes, and how many a second."""
     async with aiohttp.ClientSession(node.url, timeout=aiohttp.ClientTimeout(total=60)) as session:
         await _register(session, range(WARM))
-        rss, redis_before = Rss(node.process.pid), redis_mib(servers.redis.url)
+        rss = Rss(node.process.pid)
         began = time.monotonic()
         await _register(session, range(WARM, WARM + count))
         took_s = time.monotonic() - began
     await asyncio.sleep(SETTLES_S)
     return [
-        Figure("an idle subscription, node", (rss.now() - rss.before) * KIB / count, "KiB"),
-        Figure("an idle subscription, Redis", (redis_mib(servers.redis.url) - redis_before) * KIB / count, "KiB"),
+        Figure("an idle subscription", (rss.now() - rss.before) * KIB / count, "KiB"),
         Figure("registering over HTTP, 32 at once", count / took_s, "a second"),
     ]
 
@@ -83,7 +82,8 @@ async def connections(node: NodeProcess, count: int, what: str, *extra: str) -> 
 
 async def starting(servers: Servers, starts: int) -> list[Figure]:
     """Start nodes: each on an empty Redis and database, and once more right after it stopped."""
-    first, again = [], []
+    first: list[float] = []
+    again: list[float] = []
     for _ in range(starts):
         url = await servers.database()
         for took_s in (first, again):
@@ -105,7 +105,7 @@ async def measure(chosen: argparse.Namespace) -> list[Figure]:
         servers = Servers(redis_server, postgres_server)
         parts: list[Callable[[NodeProcess], Awaitable[list[Figure]]]] = [
             idle_node,
-            lambda node: subscriptions(node, servers, chosen.subscriptions),
+            lambda node: subscriptions(node, chosen.subscriptions),
             lambda node: connections(node, chosen.connections, "an idle WebSocket connection"),
             lambda node: connections(node, chosen.connections, "the same, with a subscription", "--subscribe"),
         ]
