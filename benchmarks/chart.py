@@ -61,7 +61,7 @@ def footer(result: Mapping[str, Any]) -> list[str]:
     machine = result["machine"]
     on = f"{machine['cores']} cores, {machine['processor']}, Python {machine['python']}, {machine['date']}."
     used = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    return wrap(f"{on} {used}", FOOTER_CHARS)
+    return wrap(f"{on} {used}", FOOTER_CHARS, break_on_hyphens=False)
 
 
 def draw(result: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from tests.support.redis_server import RedisServer
 TARGETS = (
     Target(OURS, LOOP, 0.7, due=False),
     Target(OURS, JETSTREAM, 1.0, due=False),
+    Target(OURS, FASTSTREAM, 4.0, due=True),
     Target(OURS, FASTSTREAM, 5.0, due=False),
     Target(OURS, FASTSTREAM_BATCH, 2.0, due=False),
 )

@@ -58,7 +58,8 @@ class Needs(NamedTuple):
 
     def missing(self) -> str | None:
         """Return what to install, None when all is there."""
-        wanted = [f"{module} (pip install -e '.[bench]')" for module in self.modules if find_spec(module) is None]
+        modules = [module for module in self.modules if find_spec(module) is None]
+        wanted = [f"{', '.join(modules)} (pip install -e '.[bench]')"] if modules else []
         if self.server is not None and self.server() is None:
             wanted.append(self.install)
         return " and ".join(wanted) or None
