@@ -60,7 +60,7 @@ def footer(result: Mapping[str, Any]) -> list[str]:
     """Say what was measured on, with what and when."""
     machine = result["machine"]
     on = f"{machine['cores']} cores, {machine['processor']}, Python {machine['python']}, {machine['date']}."
-    used = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    used = ", ".join(f"{name}\N{NO-BREAK SPACE}{version}" for name, version in result["versions"].items())
     return wrap(f"{on} {used}", FOOTER_CHARS, break_on_hyphens=False)
 
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from benchmarks.broker_binaries import server_on_path
 from tests.support.child_process import ChildProcess, clean_environment
 from tests.support.ports import free_port
 
@@ -16,9 +17,8 @@ _READY_WITHIN_S = 15.0
 
 
 def nats_binary() -> Path | None:
-    """Return nats-server as it is on the PATH, None when it is not."""
-    found = shutil.which("nats-server")
-    return Path(found) if found else None
+    """Return nats-server, None when there is none."""
+    return server_on_path("nats-server")
 
 
 def nats_version() -> str | None:

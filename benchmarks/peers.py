@@ -20,12 +20,13 @@ PACKAGES = ("event-router", "redis", "asyncpg", "faststream", "taskiq", "taskiq-
 def peers(events: int, slow_events: int) -> list[System]:
     """Return every peer; those whose consumers ask Redis about each event get ``slow_events``."""
     on_nats = Needs(("nats",), nats_binary, "nats-server (apt-get install nats-server)")
+    faststream = Needs(("faststream",))
     on_rabbitmq = Needs(("aio_pika",), rabbitmq_folder, "rabbitmq-server (apt-get install rabbitmq-server)")
     return [
         System(JETSTREAM, events, run_jetstream, on_nats),
         System(RABBITMQ, events, run_rabbitmq, on_rabbitmq),
-        System(FASTSTREAM_BATCH, events, _on_redis(FASTSTREAM_BATCH, "faststream_streams", "--batch"), _FASTSTREAM),
-        System(FASTSTREAM, slow_events, _on_redis(FASTSTREAM, "faststream_streams"), _FASTSTREAM),
+        System(FASTSTREAM_BATCH, events, _on_redis(FASTSTREAM_BATCH, "faststream_streams", "--batch"), faststream),
+        System(FASTSTREAM, slow_events, _on_redis(FASTSTREAM, "faststream_streams"), faststream),
         System(TASKIQ, slow_events, _on_redis(TASKIQ, "taskiq_streams"), Needs(("taskiq", "taskiq_redis"))),
         System(ARQ, slow_events, _on_redis(ARQ, "arq_jobs"), Needs(("arq",))),
     ]
@@ -54,6 +55,3 @@ async def run_on_redis(name: str, module: str, extra: tuple[str, ...], servers: 
 
 def _on_redis(name: str, module: str, *extra: str) -> partial[Coroutine[Any, Any, Run]]:
     return partial(run_on_redis, name, f"benchmarks.{module}", extra)
-
-
-_FASTSTREAM = Needs(("faststream",))

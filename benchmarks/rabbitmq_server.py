@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from benchmarks.broker_binaries import server_on_path
 from tests.support.child_process import ChildProcess, clean_environment
 from tests.support.ports import free_port
 
 _READY_WITHIN_S = 60.0
-_INSTALLED = ("/usr/lib/rabbitmq/lib", "/usr/local/lib/rabbitmq/lib", "/opt", "/opt/homebrew/opt/rabbitmq")
 # The first bytes of AMQP 0-9-1 from a client; a server that is up answers with a method frame.
 _HELLO = b"AMQP\x00\x00\x09\x01"
 
@@ -20,10 +20,10 @@ _HELLO = b"AMQP\x00\x00\x09\x01"
 def rabbitmq_folder() -> Path | None:
     """Return the folder of the server's scripts, None when there is no RabbitMQ.
 
-    The script on the PATH is a wrapper on Debian, which changes to the user ``rabbitmq``: it cannot be told a folder.
+    What is found is a wrapper on Debian, which changes to the user ``rabbitmq`` and lies beside links to the scripts.
     """
-    installed = [path.parent for folder in _INSTALLED for path in Path(folder).glob("rabbitmq*/sbin/rabbitmq-server")]
-    return max(installed, default=None)
+    found = server_on_path("rabbitmq-server")
+    return (found.resolve().parent / "rabbitmq-server").resolve().parent if found else None
 
 
 def rabbitmq_version() -> str | None:
