@@ -34,7 +34,7 @@ format: $(READY) ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## end to end against the hand-written loop and FastStream, side by side
+bench: $(READY) ## end to end against hand-written loops and peers, side by side
 	$(BIN)/python -m benchmarks.end_to_end
 
 docs: $(READY) ## build the documentation site into site/

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cpu import CpuMeter
-from benchmarks.end_to_end import Servers
 from benchmarks.event_router import SUBSCRIPTION
 from benchmarks.memory import redis_mib, watched
 from benchmarks.report import RESULTS, Goal, machine, print_goals, save
 from benchmarks.role import Role, role
+from benchmarks.systems import Servers
 from partitioning.keys import Keys
 from tests.cluster.site import get
 from tests.support.node_process import NodeProcess

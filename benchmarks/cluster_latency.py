@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cpu import CpuMeter
-from benchmarks.end_to_end import Servers
 from benchmarks.report import RESULTS, Goal, machine, print_goals, save
 from benchmarks.role import role
+from benchmarks.systems import Servers
 from tests.cluster.site import get, nodes
 from tests.support.node_process import NodeProcess
 from tests.support.postgres_server import PostgresServer

@@ -11,8 +11,9 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
-from benchmarks.end_to_end import System, measure, run_event_router
+from benchmarks.end_to_end import measure
 from benchmarks.report import RESULTS, Target, print_runs, save
+from benchmarks.systems import System, run_event_router
 
 OFF, FAILURES, ALL = "off", "failures", "all"
 TARGETS = (Target(FAILURES, OFF, 0.97, due=False), Target(ALL, OFF, 0.9, due=False))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from collections.abc import Callable
 
-from benchmarks.flights import first_events
+from benchmarks.flights import first_events, with_priorities
 from benchmarks.role import say, told
 from router_client.client import EventRouterClient
 from router_client.errors import EventRouterError
+from router_client.event import Event
 
 SUBSCRIPTION, BATCH, CREDIT = "bench", 100, 1000
+Prepare = Callable[[list[Event]], list[Event]]
 
 
-async def produce(url: str, count: int, *, skip: int = 0) -> None:
-    """Publish ``count`` events, all but the first ``skip``, and wait for every answer."""
-    events = first_events(skip + count)[skip:]
+async def produce(url: str, count: int, *, skip: int = 0, prepare: Prepare = list) -> None:
+    """Publish ``count`` events after the first ``skip``, as ``prepare`` makes them, and wait for every answer."""
+    events = prepare(first_events(skip + count)[skip:])
     async with EventRouterClient(url) as client:
         say(ready=True)
         await told()
@@ -50,8 +53,12 @@ async def main() -> None:
     parser.add_argument("part", choices=("produce", "consume"))
     parser.add_argument("--url", required=True)
     parser.add_argument("--count", type=int, required=True)
+    parser.add_argument("--priorities", action="store_true", help="give the events all ten priorities in turn")
     chosen = parser.parse_args()
-    await (produce if chosen.part == "produce" else consume)(chosen.url, chosen.count)
+    if chosen.part == "consume":
+        await consume(chosen.url, chosen.count)
+    else:
+        await produce(chosen.url, chosen.count, prepare=with_priorities if chosen.priorities else list)
 
 
 if __name__ == "__main__":

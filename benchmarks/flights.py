@@ -23,3 +23,8 @@ def endless_events() -> Iterator[Event]:
     for year in count():
         for event in events_of_year():
             yield replace(event, id=f"{event.id}-again-{year}") if year else event
+
+
+def with_priorities(events: list[Event]) -> list[Event]:
+    """Return the events with all ten priorities in turn."""
+    return [replace(event, priority=number % 10) for number, event in enumerate(events)]

@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cpu import CpuMeter
-from benchmarks.end_to_end import Servers
 from benchmarks.report import RESULTS, Run, cpu_of, machine, print_runs, rate_of, save
 from benchmarks.role import Role, role
+from benchmarks.systems import Servers
 from partitioning.keys import Keys
 from tests.cluster.site import nodes
 from tests.support.postgres_server import PostgresServer

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -68,8 +71,30 @@ def print_goals(goals: Sequence[Goal]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Say what was measured on."""
-    return {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()}
+    """Say what was measured on, and when (UTC)."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _processor() -> str:
+    named = Path("/proc/cpuinfo")
+    lines = named.read_text().splitlines() if named.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
 
 
 def rate_of(runs: Sequence[Run], system: str) -> float:
@@ -83,11 +108,11 @@ def cpu_of(runs: Sequence[Run], system: str) -> dict[str, float]:
     return {name: median(1000 * run.cpu_s[name] / run.events for run in ours) for name in ours[0].cpu_s}
 
 
-def print_runs(runs: Sequence[Run], targets: Sequence[Target]) -> bool:
+def print_runs(runs: Sequence[Run], targets: Sequence[Target], title: str = "End to end, medians") -> bool:
     """Print the medians and the ratios; return whether every target that is due is met."""
     systems = list(dict.fromkeys(run.system for run in runs))
     parts = list(dict.fromkeys(name for run in runs for name in run.cpu_s))
-    table = Table(title="End to end, medians", caption="on the right: CPU seconds per 1,000 events of each process")
+    table = Table(title=title, caption="on the right: CPU seconds per 1,000 events of each process")
     for heading in ("system", "events/s", "lowest", "highest", "runs", *parts, "all"):
         table.add_column(heading, justify="left" if heading == "system" else "right")
     for system in systems:

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cpu import CpuMeter
-from benchmarks.end_to_end import Servers
 from benchmarks.memory import watched
 from benchmarks.report import RESULTS, Goal, machine, print_goals, save
 from benchmarks.role import Role, role
+from benchmarks.systems import Servers
 from tests.support.node_process import NodeProcess
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
