@@ -20,6 +20,7 @@ from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
 from router_node.delivery.window import Window
 from router_node.flow.append import WAITING_EVENTS
+from router_node.flow.deliver import Dispatch
 from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
 from router_node.pipeline import Pipeline
@@ -87,23 +88,23 @@ class Operations:
         for name, body in stored.items():
             try:
                 spec = SubscriptionSpec.from_object(name, body)
-                if name not in registry or registry.get(name).spec != spec:
+                if name not in registry or registry.spec(name) != spec:
                     registry.put(spec)
             except InvalidInput as error:
                 self._pipeline.refused_subscriptions.add(name)
                 log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
             else:
                 self._pipeline.refused_subscriptions.discard(name)
-        for dispatch in registry:
-            name = dispatch.spec.name
-            if dispatch.spec.durable and name not in stored and name not in self._being_put:
+        for spec in registry.specs():
+            name = spec.name
+            if spec.durable and name not in stored and name not in self._being_put:
                 self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
 
     async def put(self, spec: SubscriptionSpec) -> bool:
         """Create or change a subscription; a durable one is in the store before this returns."""
         registry = self._pipeline.registry
         created = spec.name not in registry
-        before = None if created else registry.get(spec.name).spec
+        before = None if created else registry.spec(spec.name)
         registry.put(spec)
         if spec.durable and spec != before:
             self._being_put[spec.name] += 1
@@ -123,7 +124,7 @@ class Operations:
     async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
         """See Management."""
         registry = self._pipeline.registry
-        before = registry.get(name).spec if name in registry else None
+        before = registry.spec(name) if name in registry else None
         spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
         if before is not None and isinstance(body, dict):
             kept = {each: getattr(before, each) for each in KEPT if each not in body}
@@ -163,14 +164,14 @@ class Operations:
         return spec.public_object()
 
     def _durable(self, name: str) -> SubscriptionSpec:
-        spec = self._pipeline.registry.get(name).spec
+        spec = self._pipeline.registry.spec(name)
         if not spec.durable:
             raise Conflict(f"{name} is ephemeral: it lasts as long as its connection", field="name")
         return spec
 
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """See Management."""
-        self._pipeline.registry.get(name)
+        self._pipeline.registry.spec(name)
         backlog = await self.requeue.backlog(name)
         if backlog and not discard_backlog:
             raise Conflict(f"{name} has a backlog of {backlog} events; add ?backlog=discard to lose them", field="name")
@@ -196,15 +197,8 @@ class Operations:
 
     def subscriptions_here(self) -> list[dict[str, Any]]:
         """Return each subscription with what this node holds of it; consumers are counted where they are connected."""
-        return [
-            {
-                **dispatch.spec.public_object(),
-                "backlog": dispatch.window.backlog,
-                "in_flight": len(dispatch.in_flight),
-                "consumers": dispatch.holders.near,
-            }
-            for dispatch in self._pipeline.registry
-        ]
+        registry = self._pipeline.registry
+        return [{**spec.public_object(), **_held(registry.if_awake(spec.name))} for spec in registry.specs()]
 
     async def event(self, event_id: str) -> StoredEvent:
         """See Management."""
@@ -305,7 +299,7 @@ class Operations:
         }
 
     async def _requeue(self, letter: DeadLetter) -> None:
-        skipped_us = self._pipeline.registry.get(letter.subscription).spec.skip_before_us
+        skipped_us = self._pipeline.registry.spec(letter.subscription).skip_before_us
         accepted_at_us = max(letter.accepted_at_us, skipped_us)  # a seek passed over the backlog, and not over this
         again = Again(letter.partition, _priority_of(letter), accepted_at_us, letter.body)
         if await self.requeue.queue_here(letter.subscription, [again]):
@@ -330,6 +324,17 @@ class Operations:
             return await call
         except StoreError as error:
             raise Unavailable(f"the store cannot answer: {error}") from error
+
+
+def _held(dispatch: Dispatch | None) -> dict[str, int]:
+    """Return what a node holds of a subscription: nothing, of one that sleeps."""
+    if dispatch is None:
+        return {"backlog": 0, "in_flight": 0, "consumers": 0}
+    return {
+        "backlog": dispatch.window.backlog,
+        "in_flight": len(dispatch.in_flight),
+        "consumers": dispatch.holders.near,
+    }
 
 
 def _priority_of(letter: DeadLetter) -> int:
