@@ -351,7 +351,7 @@ def _assemble(
         return right.valid and (0, 0) in pipeline.reader.owned()
 
     def goes_to(name: str, event: Mapping[str, Any]) -> bool:
-        pipeline.registry.spec(name)
+        pipeline.registry.check(name)
         return pipeline.router.goes_to(name, event)
 
     retention = Retention(database.delivery_log, settings.delivery_log_days, clock, mine)

@@ -171,7 +171,7 @@ class Operations:
 
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """See Management."""
-        self._pipeline.registry.spec(name)
+        self._pipeline.registry.check(name)
         backlog = await self.requeue.backlog(name)
         if backlog and not discard_backlog:
             raise Conflict(f"{name} has a backlog of {backlog} events; add ?backlog=discard to lose them", field="name")

@@ -24,7 +24,7 @@ class Requeue:
 
     async def hand_over(self, subscription: str, events: Sequence[Again]) -> list[Again]:
         """See replay_run.Hands."""
-        self._pipeline.registry.spec(subscription)
+        self._pipeline.registry.check(subscription)
         here, left = await self._others().queue(subscription, events)
         return left + await self.queue_here(subscription, here)
 

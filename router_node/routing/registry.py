@@ -74,6 +74,10 @@ class Registry:
         """Return the spec of a subscription, which is not woken. Raises NotFound."""
         return self._found(name).spec
 
+    def check(self, name: str) -> None:
+        """Raise NotFound when there is no such subscription."""
+        self._found(name)
+
     def get(self, name: str) -> Dispatch:
         """Return the dispatch of a subscription, which is woken. Raises NotFound saying how to make one."""
         return self._found(name).awake()
@@ -95,14 +99,13 @@ class Registry:
                 raise Conflict(f"this node has {MAX_SUBSCRIPTIONS} subscriptions; delete some first")
             subscription = self._by_name[spec.name] = Subscription(spec, self._clock.monotonic(), self._waking)
         else:
-            if subscription.spec.durable != spec.durable:
-                kind = "durable" if subscription.spec.durable else "ephemeral"
+            before = subscription.spec
+            if before.durable != spec.durable:
+                kind = "durable" if before.durable else "ephemeral"
                 raise Conflict(f"{spec.name} is {kind} and cannot change that; use another name", field="durable")
-            for pattern in subscription.spec.topics:
+            for pattern in before.topics:
                 self._topics.remove(pattern, subscription.route)
-            subscription.spec = spec
-            if subscription.dispatch is not None:
-                subscription.dispatch.change(spec)
+            subscription.change(spec)
         subscription.route = Route(spec.name, compiled, self._way_in(subscription))
         for pattern in spec.topics:
             self._topics.add(pattern, subscription.route)
@@ -167,14 +170,14 @@ class Registry:
         return asleep
 
     def _put_to_sleep(self, subscription: Subscription, dispatch: Dispatch) -> None:
-        del self._awake[dispatch.spec.name]
+        del self._awake[subscription.name]
         subscription.dispatch = None
         subscription.absent_since = dispatch.absent_since
         subscription.route.receiver = self._way_in(subscription)
 
     def _wake(self, subscription: Subscription) -> Dispatch:
         """Make the dispatch of a sleeping subscription, as if it had been there all the time."""
-        name = subscription.spec.name
+        name = subscription.name
         dispatch = subscription.dispatch = self._awake[name] = self._new_dispatch(subscription.spec)
         dispatch.absent_since = subscription.absent_since
         for partition in self._frozen:

@@ -1,4 +1,4 @@
-"""One subscription of a node: no more than its spec and its way in while nothing happens to it."""
+"""One subscription of a node: no more than its spec, packed, and its way in while nothing happens to it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from router_node.delivery.item import Head
 from router_node.flow.deliver import Dispatch
 from router_node.flow.match import Receiver, Route
 from router_node.log.port import Entry, Position
+from router_node.routing.packed_spec import pack, unpack
 
 
 class Subscription:
@@ -18,21 +19,34 @@ class Subscription:
     ``absent_since`` is when the last consumer of a sleeping one left, in seconds of the monotonic clock.
     """
 
-    __slots__ = ("_wake", "absent_since", "dispatch", "ended", "route", "spec")
+    __slots__ = ("_packed", "_wake", "absent_since", "dispatch", "ended", "name", "route")
 
     route: Route
 
     def __init__(self, spec: SubscriptionSpec, now: float, wake: Callable[[Subscription], Dispatch]) -> None:
         self._wake = wake
-        self.spec = spec
+        self._packed = pack(spec)
+        self.name = spec.name
         self.dispatch: Dispatch | None = None
         self.absent_since = now
         self.ended = False
 
     @property
+    def spec(self) -> SubscriptionSpec:
+        """What it asks for, unpacked anew for each who asks while it sleeps."""
+        return unpack(self.name, self._packed) if self.dispatch is None else self.dispatch.spec
+
+    def change(self, spec: SubscriptionSpec) -> None:
+        """Take on a changed spec."""
+        self._packed = pack(spec)
+        if self.dispatch is not None:
+            self.dispatch.change(spec)
+
+    @property
     def strict(self) -> bool:
         """Events have to be offered in the order of their positions, whatever their priority."""
-        return self.spec.ordering == "strict" and (self.spec.durable or self.spec.overflow == "block")
+        spec = self.spec
+        return spec.ordering == "strict" and (spec.durable or spec.overflow == "block")
 
     @property
     def receiver(self) -> Receiver:
