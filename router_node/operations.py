@@ -46,6 +46,7 @@ from stores.ports import (
 
 CHECK_S = 2.0
 DISCARD_S = 5.0
+LOADED_AT_ONCE = 5_000
 KEPT = ("paused", "paused_reason", "skip_before_us")
 """What a PUT that does not say otherwise leaves as it is."""
 
@@ -73,32 +74,56 @@ class Operations:
         self._letters = dead_letters
         self.cluster = cluster
         self.replays: ReplayDesk
+        self._loaded = 0
         self._being_put: Counter[str] = Counter()
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
 
     async def load_subscriptions(self) -> None:
-        """Take up the durable subscriptions of the store, and forget those that are gone from it.
+        """Take up what has changed of the durable subscriptions in the store since the last call; all, at first.
 
         Done before partitions are owned: what a lane has spilled belongs to a subscription that must be known. One
         whose filter this version refuses is left out, with its queue, and named in the log. Raises Unavailable.
         """
-        stored = {body["name"]: body for body in await self._stored(self._database.subscriptions.list())}
+        store, registry = self._database.subscriptions, self._pipeline.registry
+        since, passed_over, gone = self._loaded, [], set()
+        if await self._stored(store.revision()) < since:
+            log.warning("the store is back at an earlier state; all subscriptions are loaded anew")
+            since, gone = 0, {spec.name for spec in registry.specs() if spec.durable}
+        while page := await self._stored(store.changes(since, LOADED_AT_ONCE)):
+            for change in page:
+                gone.discard(change.name)
+                if change.spec is not None:
+                    self._take_up(change.name, change.spec)
+                elif not self._forget(change.name):
+                    passed_over.append(change.revision)
+            since = page[-1].revision
+        for name in gone:
+            self._forget(name)
+        self._loaded = passed_over[0] - 1 if passed_over else since
+
+    def _take_up(self, name: str, body: dict[str, Any]) -> None:
         registry = self._pipeline.registry
-        for name, body in stored.items():
-            try:
-                spec = SubscriptionSpec.from_object(name, body)
-                if name not in registry or registry.spec(name) != spec:
-                    registry.put(spec)
-            except InvalidInput as error:
-                self._pipeline.refused_subscriptions.add(name)
-                log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
-            else:
-                self._pipeline.refused_subscriptions.discard(name)
-        for spec in registry.specs():
-            name = spec.name
-            if spec.durable and name not in stored and name not in self._being_put:
-                self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
+        try:
+            spec = SubscriptionSpec.from_object(name, body)
+            if name not in registry or registry.spec(name) != spec:
+                registry.put(spec)
+        except InvalidInput as error:
+            self._pipeline.refused_subscriptions.add(name)
+            log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
+        else:
+            self._pipeline.refused_subscriptions.discard(name)
+
+    def _forget(self, name: str) -> bool:
+        """End a subscription that is gone from the store; False when it is just being put there, and is to be looked
+        at again.
+        """
+        if name in self._being_put:
+            return False
+        self._pipeline.refused_subscriptions.discard(name)
+        if name in self._pipeline.registry and self._pipeline.registry.spec(name).durable:
+            self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
+        return True
 
     async def put(self, spec: SubscriptionSpec) -> bool:
         """Create or change a subscription; a durable one is in the store before this returns."""
