@@ -225,6 +225,10 @@ class Operations:
         registry = self._pipeline.registry
         return [{**spec.public_object(), **_held(registry.if_awake(spec.name))} for spec in registry.specs()]
 
+    def awake_here(self) -> list[dict[str, Any]]:
+        """Return the same of those that are awake: of the others, all nodes know the same."""
+        return [{**dispatch.spec.public_object(), **_held(dispatch)} for dispatch in self._pipeline.registry]
+
     async def event(self, event_id: str) -> StoredEvent:
         """See Management."""
         found = await self._stored(self._database.events.load(event_id))
