@@ -7,10 +7,10 @@ CREATE TABLE subscription_changes (
 );
 
 -- By a trigger, so that nodes of an earlier version are heard of too. The lock is held until the change is committed:
--- who has seen a revision has seen all before it.
+-- who has seen a revision has seen all before it. It is not the table's, which a vacuum would hold now and then.
 CREATE FUNCTION note_subscription_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    LOCK TABLE subscription_changes IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM pg_advisory_xact_lock('subscription_changes'::regclass::oid::bigint);
     INSERT INTO subscription_changes (name, revision)
         VALUES (CASE WHEN TG_OP = 'DELETE' THEN OLD.name ELSE NEW.name END, nextval('subscription_revisions'))
         ON CONFLICT (name) DO UPDATE SET revision = excluded.revision;
