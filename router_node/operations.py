@@ -47,6 +47,7 @@ from stores.ports import (
 CHECK_S = 2.0
 DISCARD_S = 5.0
 LOADED_AT_ONCE = 5_000
+TOLD_AT_ONCE = 500
 KEPT = ("paused", "paused_reason", "skip_before_us")
 """What a PUT that does not say otherwise leaves as it is."""
 
@@ -212,7 +213,11 @@ class Operations:
 
     async def subscriptions(self) -> list[dict[str, Any]]:
         """See Management."""
-        found = {each["name"]: each for each in self.subscriptions_here()}
+        found: dict[str, dict[str, Any]] = {}
+        for spec in self._pipeline.registry.specs():
+            found[spec.name] = {**spec.public_object(), **_held(self._pipeline.registry.if_awake(spec.name))}
+            if len(found) % TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the node's leases are not to run out over a long list
         for other in await self.others.subscriptions():
             mine = found.setdefault(other["name"], other)
             if mine is not other:
@@ -220,13 +225,11 @@ class Operations:
                     mine[count] += other[count]
         return sorted(({**each, "name": public_name(each["name"])} for each in found.values()), key=itemgetter("name"))
 
-    def subscriptions_here(self) -> list[dict[str, Any]]:
-        """Return each subscription with what this node holds of it; consumers are counted where they are connected."""
-        registry = self._pipeline.registry
-        return [{**spec.public_object(), **_held(registry.if_awake(spec.name))} for spec in registry.specs()]
-
     def awake_here(self) -> list[dict[str, Any]]:
-        """Return the same of those that are awake: of the others, all nodes know the same."""
+        """Return each subscription that is awake with what this node holds of it: of the others, all know the same.
+
+        Consumers are counted where they are connected.
+        """
         return [{**dispatch.spec.public_object(), **_held(dispatch)} for dispatch in self._pipeline.registry]
 
     async def event(self, event_id: str) -> StoredEvent:
