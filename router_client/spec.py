@@ -164,19 +164,21 @@ def _boolean(value: object, name: str) -> bool:
     return value
 
 
+_RETRY_CHECKS: dict[str, Any] = {
+    "max_attempts": _integer(1, 100),
+    "base_s": _number(0, 3600),
+    "factor": _number(1, 10),
+    "max_s": _number(0, 86_400),
+    "jitter": _number(0, 1),
+}
+
+
 def _retry(value: object, name: str) -> RetryPolicy:
-    checks = {
-        "max_attempts": _integer(1, 100),
-        "base_s": _number(0, 3600),
-        "factor": _number(1, 10),
-        "max_s": _number(0, 86_400),
-        "jitter": _number(0, 1),
-    }
     values = {}
     for key, part in _object(value, name).items():
-        if key not in checks:
+        if key not in _RETRY_CHECKS:
             raise InvalidInput("unknown member", field=f"{name}.{key}")
-        values[key] = checks[key](part, f"{name}.{key}")
+        values[key] = _RETRY_CHECKS[key](part, f"{name}.{key}")
     return RetryPolicy(**values)
 
 

@@ -39,7 +39,7 @@ class FilterDesk:
     async def test(self, body: object) -> dict[str, Any]:
         """See contract.FilterDesk."""
         given = _checked(body)
-        spec = self._registry.get(given["subscription"]).spec if "subscription" in given else None
+        spec = self._registry.spec(given["subscription"]) if "subscription" in given else None
         topics = read_topics(given["topics"]) if "topics" in given else ()
         event = await self._event(given)
         async with self._one_at_a_time:

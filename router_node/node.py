@@ -114,23 +114,22 @@ class Node:
         _check_destination(spec)
         registry = self.pipeline.registry
         if spec.name in registry:
-            _check_destination(registry.get(spec.name).spec)  # a consumer's spec is not to take a webhook's place
+            _check_destination(registry.spec(spec.name))  # a consumer's spec is not to take a webhook's place
         if not spec.durable and self.cluster is not None:
             return await self.cluster.open(spec, consumer, credit)
         if spec.durable and spec.name in registry:
-            spec = replace(spec, **{each: getattr(registry.get(spec.name).spec, each) for each in KEPT})
-        if not spec.durable and spec.name in registry and not registry.get(spec.name).spec.durable:
+            spec = replace(spec, **{each: getattr(registry.spec(spec.name), each) for each in KEPT})
+        if not spec.durable and spec.name in registry and not registry.spec(spec.name).durable:
             raise Conflict(f"an ephemeral subscription named {spec.name} is open already", field="name")
         await self.management.put(spec)
         return self.attach(spec.name, consumer, credit)
 
     def attach(self, name: str, consumer: Consumer, credit: int) -> Attachment:
         """See Engine. Raises Conflict when the subscription's events go to a webhook."""
-        dispatch = self.pipeline.registry.get(name)
-        _check_destination(dispatch.spec)
+        _check_destination(self.pipeline.registry.spec(name))
         if self.cluster is not None:
             return self.cluster.attachments.attach(name, consumer, credit)
-        return dispatch.attach(consumer, credit)
+        return self.pipeline.registry.get(name).attach(consumer, credit)
 
     async def settle(self, name: str, settlement: Settlement) -> list[str]:
         """See Engine."""
@@ -356,7 +355,7 @@ def _assemble(
         return right.valid and (0, 0) in pipeline.reader.owned()
 
     def goes_to(name: str, event: Mapping[str, Any]) -> bool:
-        pipeline.registry.get(name)
+        pipeline.registry.check(name)
         return pipeline.router.goes_to(name, event)
 
     retention = Retention(database.delivery_log, settings.delivery_log_days, clock, mine)

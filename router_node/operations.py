@@ -21,6 +21,7 @@ from router_node.contract import ClusterDesk
 from router_node.delivery.window import Window
 from router_node.filter_desk import FilterDesk
 from router_node.flow.append import WAITING_EVENTS
+from router_node.flow.deliver import Dispatch
 from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
 from router_node.pipeline import Pipeline
@@ -46,6 +47,8 @@ from stores.ports import (
 
 CHECK_S = 2.0
 DISCARD_S = 5.0
+LOADED_AT_ONCE = 5_000
+TOLD_AT_ONCE = 500
 KEPT = ("paused", "paused_reason", "skip_before_us")
 """What a PUT that does not say otherwise leaves as it is."""
 
@@ -74,38 +77,62 @@ class Operations:
         self.cluster = cluster
         self.replays: ReplayDesk
         self.filters: FilterDesk
+        self._loaded = 0
         self._being_put: Counter[str] = Counter()
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
 
     async def load_subscriptions(self) -> None:
-        """Take up the durable subscriptions of the store, and forget those that are gone from it.
+        """Take up what has changed of the durable subscriptions in the store since the last call; all, at first.
 
         Done before partitions are owned: what a lane has spilled belongs to a subscription that must be known. One
         whose filter this version refuses is left out, with its queue, and named in the log. Raises Unavailable.
         """
-        stored = {body["name"]: body for body in await self._stored(self._database.subscriptions.list())}
+        store, registry = self._database.subscriptions, self._pipeline.registry
+        since, passed_over, gone = self._loaded, [], set()
+        if await self._stored(store.revision()) < since:
+            log.warning("the store is back at an earlier state; all subscriptions are loaded anew")
+            since, gone = 0, {spec.name for spec in registry.specs() if spec.durable}
+        while page := await self._stored(store.changes(since, LOADED_AT_ONCE)):
+            for change in page:
+                gone.discard(change.name)
+                if change.spec is not None:
+                    self._take_up(change.name, change.spec)
+                elif not self._forget(change.name):
+                    passed_over.append(change.revision)
+            since = page[-1].revision
+        for name in gone:
+            self._forget(name)
+        self._loaded = passed_over[0] - 1 if passed_over else since
+
+    def _take_up(self, name: str, body: dict[str, Any]) -> None:
         registry = self._pipeline.registry
-        for name, body in stored.items():
-            try:
-                spec = SubscriptionSpec.from_object(name, body)
-                if name not in registry or registry.get(name).spec != spec:
-                    registry.put(spec)
-            except InvalidInput as error:
-                self._pipeline.refused_subscriptions.add(name)
-                log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
-            else:
-                self._pipeline.refused_subscriptions.discard(name)
-        for dispatch in registry:
-            name = dispatch.spec.name
-            if dispatch.spec.durable and name not in stored and name not in self._being_put:
-                self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
+        try:
+            spec = SubscriptionSpec.from_object(name, body)
+            if name not in registry or registry.spec(name) != spec:
+                registry.put(spec)
+        except InvalidInput as error:
+            self._pipeline.refused_subscriptions.add(name)
+            log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
+        else:
+            self._pipeline.refused_subscriptions.discard(name)
+
+    def _forget(self, name: str) -> bool:
+        """End a subscription that is gone from the store; False when it is just being put there, and is to be looked
+        at again.
+        """
+        if name in self._being_put:
+            return False
+        self._pipeline.refused_subscriptions.discard(name)
+        if name in self._pipeline.registry and self._pipeline.registry.spec(name).durable:
+            self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
+        return True
 
     async def put(self, spec: SubscriptionSpec) -> bool:
         """Create or change a subscription; a durable one is in the store before this returns."""
         registry = self._pipeline.registry
         created = spec.name not in registry
-        before = None if created else registry.get(spec.name).spec
+        before = None if created else registry.spec(spec.name)
         registry.put(spec)
         if spec.durable and spec != before:
             self._being_put[spec.name] += 1
@@ -125,7 +152,7 @@ class Operations:
     async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
         """See Management."""
         registry = self._pipeline.registry
-        before = registry.get(name).spec if name in registry else None
+        before = registry.spec(name) if name in registry else None
         spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
         if before is not None and isinstance(body, dict):
             kept = {each: getattr(before, each) for each in KEPT if each not in body}
@@ -165,14 +192,14 @@ class Operations:
         return spec.public_object()
 
     def _durable(self, name: str) -> SubscriptionSpec:
-        spec = self._pipeline.registry.get(name).spec
+        spec = self._pipeline.registry.spec(name)
         if not spec.durable:
             raise Conflict(f"{name} is ephemeral: it lasts as long as its connection", field="name")
         return spec
 
     async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
         """See Management."""
-        self._pipeline.registry.get(name)
+        self._pipeline.registry.check(name)
         backlog = await self.requeue.backlog(name)
         if backlog and not discard_backlog:
             raise Conflict(f"{name} has a backlog of {backlog} events; add ?backlog=discard to lose them", field="name")
@@ -188,7 +215,11 @@ class Operations:
 
     async def subscriptions(self) -> list[dict[str, Any]]:
         """See Management."""
-        found = {each["name"]: each for each in self.subscriptions_here()}
+        found: dict[str, dict[str, Any]] = {}
+        for spec in self._pipeline.registry.specs():
+            found[spec.name] = {**spec.public_object(), **_held(self._pipeline.registry.if_awake(spec.name))}
+            if len(found) % TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the node's leases are not to run out over a long list
         for other in await self.others.subscriptions():
             mine = found.setdefault(other["name"], other)
             if mine is not other:
@@ -196,17 +227,12 @@ class Operations:
                     mine[count] += other[count]
         return sorted(({**each, "name": public_name(each["name"])} for each in found.values()), key=itemgetter("name"))
 
-    def subscriptions_here(self) -> list[dict[str, Any]]:
-        """Return each subscription with what this node holds of it; consumers are counted where they are connected."""
-        return [
-            {
-                **dispatch.spec.public_object(),
-                "backlog": dispatch.window.backlog,
-                "in_flight": len(dispatch.in_flight),
-                "consumers": dispatch.holders.near,
-            }
-            for dispatch in self._pipeline.registry
-        ]
+    def awake_here(self) -> list[dict[str, Any]]:
+        """Return each subscription that is awake with what this node holds of it: of the others, all know the same.
+
+        Consumers are counted where they are connected.
+        """
+        return [{**dispatch.spec.public_object(), **_held(dispatch)} for dispatch in self._pipeline.registry]
 
     async def event(self, event_id: str) -> StoredEvent:
         """See Management."""
@@ -307,7 +333,7 @@ class Operations:
         }
 
     async def _requeue(self, letter: DeadLetter) -> None:
-        skipped_us = self._pipeline.registry.get(letter.subscription).spec.skip_before_us
+        skipped_us = self._pipeline.registry.spec(letter.subscription).skip_before_us
         accepted_at_us = max(letter.accepted_at_us, skipped_us)  # a seek passed over the backlog, and not over this
         again = Again(letter.partition, _priority_of(letter), accepted_at_us, letter.body)
         if await self.requeue.queue_here(letter.subscription, [again]):
@@ -332,6 +358,17 @@ class Operations:
             return await call
         except StoreError as error:
             raise Unavailable(f"the store cannot answer: {error}") from error
+
+
+def _held(dispatch: Dispatch | None) -> dict[str, int]:
+    """Return what a node holds of a subscription: nothing, of one that sleeps."""
+    if dispatch is None:
+        return {"backlog": 0, "in_flight": 0, "consumers": 0}
+    return {
+        "backlog": dispatch.window.backlog,
+        "in_flight": len(dispatch.in_flight),
+        "consumers": dispatch.holders.near,
+    }
 
 
 def _priority_of(letter: DeadLetter) -> int:

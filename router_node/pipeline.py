@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from itertools import count
 
 import structlog
 
@@ -41,6 +42,7 @@ from router_node.log.port import (
     Position,
 )
 from router_node.routing.registry import Registry
+from router_node.routing.subscription import Subscription
 from stores.ports import EventStore, Outbox
 
 ROUTER_LANE = "_router"
@@ -102,7 +104,8 @@ class Pipeline:
         kept, released = self.outbox.were_stored, self.outbox.released
         self.persister = Persister(store, outbox, lanes, settler.release, refused, self._lose, kept, released)
         self.sequencer = Sequencer(settler.release)
-        self.registry = Registry(self._new_dispatch, self._way_in)
+        self._serials = count()
+        self.registry = Registry(self._new_dispatch, clock, self._way_in)
         self.scheduler = Scheduler(lanes, settler, clock, self.rang, self._lose)
         self.router = RouterEngine(
             self.registry.routes_of,
@@ -159,8 +162,7 @@ class Pipeline:
         """
         for partition in partitions:
             self.reader.lose(partition)
-            for dispatch in self.registry:
-                dispatch.freeze(partition)
+            self.registry.freeze(partition)
         try:
             async with asyncio.timeout(LET_GO_S):
                 while any(dispatch.in_flight.from_partitions(partitions) for dispatch in self.registry):
@@ -235,6 +237,8 @@ class Pipeline:
             now = self._clock.monotonic()
             for dispatch in self.registry:
                 dispatch.tick(now)
+            for dispatch in self.registry.settle_down(now):
+                self._keep_counts(dispatch)
             if self.settler.has_room:
                 full_since = None
             elif full_since is None:
@@ -279,12 +283,15 @@ class Pipeline:
             self._right,
             lambda: self.end(spec.name, ClosedError("its last consumer left")),
             self.recorder,
+            self._serials,
         )
         dispatch.sharers = self._sharers
         return dispatch
 
-    def _way_in(self, dispatch: Dispatch) -> Receiver:
-        return InOrder(self.sequencer, dispatch) if dispatch.strict else dispatch
+    def _way_in(self, subscription: Subscription) -> Receiver:
+        if subscription.strict:
+            return InOrder(self.sequencer, subscription)  # what it holds may be for a later dispatch than today's
+        return subscription.receiver
 
     def end(self, name: str, error: EventRouterError) -> None:
         """End a subscription: its consumers are told, its backlog is dropped."""
@@ -292,7 +299,10 @@ class Pipeline:
         if dispatch is not None:
             self.discarder.abandon(dispatch.window.lanes())
             dispatch.end(error)
-            self.ended_totals.update({count: getattr(dispatch, count) for count in COUNTED})
+            self._keep_counts(dispatch)
+
+    def _keep_counts(self, dispatch: Dispatch) -> None:
+        self.ended_totals.update({each: getattr(dispatch, each) for each in COUNTED})
 
     def _is_known(self, subscription: str) -> bool:
         known = (STORE_LANE, ROUTER_LANE, SCHEDULE, *self.refused_subscriptions)

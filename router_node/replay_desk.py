@@ -52,7 +52,7 @@ class ReplayDesk:
     async def begin(self, subscription: str, query: dict[str, Any], rate: float, now_us: int) -> dict[str, Any]:
         """Start a replay of what was accepted before ``now_us``, or before its ``to`` when that is earlier."""
         # What is replayed counts as accepted when the replay began: no earlier seek passes over it.
-        began_us = max(now_us, self._registry.get(subscription).spec.skip_before_us)
+        began_us = max(now_us, self._registry.spec(subscription).skip_before_us)
         to_us = min(micros(parse_time(query["to"], "to")), now_us) if "to" in query else now_us
         if len(await self._stored(self._replays.running())) >= RUNNING_AT_MOST:
             raise Conflict(f"{RUNNING_AT_MOST} replays run already; wait for one, or cancel it")

@@ -24,7 +24,7 @@ class Requeue:
 
     async def hand_over(self, subscription: str, events: Sequence[Again]) -> list[Again]:
         """See replay_run.Hands."""
-        self._pipeline.registry.get(subscription)
+        self._pipeline.registry.check(subscription)
         here, left = await self._others().queue(subscription, events)
         return left + await self.queue_here(subscription, here)
 
@@ -59,8 +59,8 @@ class Requeue:
 
     def backlog_here(self, subscription: str) -> int:
         """Return how many events wait for a subscription in this node's own partitions; 0 when it is not known."""
-        registry = self._pipeline.registry
-        return registry.get(subscription).window.backlog if subscription in registry else 0
+        dispatch = self._pipeline.registry.if_awake(subscription)
+        return 0 if dispatch is None else dispatch.window.backlog
 
     async def stored_until(self) -> int:
         """See replay_run.Hands. What is not stored is unsettled, or has left its stream for the queue to the store."""

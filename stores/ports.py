@@ -132,8 +132,16 @@ class Outbox(Protocol):
         ...
 
 
+class SubscriptionChange(NamedTuple):
+    """The last change of one subscription: its object as it is now, None when it was removed."""
+
+    revision: int
+    name: str
+    spec: dict[str, Any] | None
+
+
 class SubscriptionStore(Protocol):
-    """Durable subscriptions by name, each a JSON object."""
+    """Durable subscriptions by name, each a JSON object. Each change has a revision, higher than all before it."""
 
     async def put(self, name: str, spec: Mapping[str, Any]) -> bool:
         """Create or replace; return True when it was created."""
@@ -143,12 +151,16 @@ class SubscriptionStore(Protocol):
         """Return the object stored under ``name``, or None."""
         ...
 
-    async def list(self) -> list[dict[str, Any]]:
-        """Return all, ordered by name."""
-        ...
-
     async def remove(self, name: str) -> bool:
         """Remove and return True, or return False when there was none."""
+        ...
+
+    async def revision(self) -> int:
+        """Return the revision of the latest change, 0 when there was never one."""
+        ...
+
+    async def changes(self, since: int, limit: int) -> list[SubscriptionChange]:
+        """Return the first changes after a revision, in order, each subscription once; after 0 come all there are."""
         ...
 
 

@@ -140,7 +140,7 @@ class Attachments:
 
     def attach(self, name: str, consumer: Consumer, credit: int) -> ClusterAttachment:
         """Attach a consumer to a subscription of the registry, on every node. Raises NotFound."""
-        spec = self.registry.get(name).spec
+        spec = self.registry.spec(name)
         attached = ClusterAttachment(self, next(self._numbers), spec, consumer)
         self._all[attached.number] = attached
         attached.pool.nodes([self.node_id, *self.peers])

@@ -162,7 +162,7 @@ class Cluster:
 
         Raises NotFound, and Unavailable when an owner does not answer.
         """
-        self.pipeline.registry.get(name)
+        self.pipeline.registry.check(name)
         ids = [*settlement.ack, *settlement.extend, *(n.delivery_id for n in (*settlement.nack, *settlement.reject))]
         partitions = {each: partition_of(each) for each in ids}
         owners = await self.owners({p for p in partitions.values() if p != NOWHERE})

@@ -204,4 +204,4 @@ class OtherNodes:
             return error  # not raised inside a task group, which would make a group of it
 
     async def _tell_subscriptions(self, _: Any) -> list[dict[str, Any]]:
-        return self._operations.subscriptions_here()
+        return self._operations.awake_here()

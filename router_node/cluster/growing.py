@@ -202,8 +202,9 @@ class Growing:
         before = self._barred.pop(partition)
         for label in before - owed:
             lane = LaneKey.of(partition, label)
-            if self._pipeline is not None and lane.subscription in self._pipeline.registry:
-                self._pipeline.registry.get(lane.subscription).window.unbar(partition, lane.priority)
+            dispatch = None if self._pipeline is None else self._pipeline.registry.if_awake(lane.subscription)
+            if dispatch is not None:
+                dispatch.window.unbar(partition, lane.priority)
         if before & owed:
             self._barred[partition] = before & owed
 

@@ -92,8 +92,8 @@ class Guests:
                 if guest is not None:
                     guest.holder.detach(requeue=frame.requeue)
             case frames.Bounce():
-                if frame.subscription in self._registry:
-                    self._registry.get(frame.subscription).undo(frame.deliveries)
+                if (dispatch := self._registry.if_awake(frame.subscription)) is not None:
+                    dispatch.undo(frame.deliveries)
             case frames.State():
                 self._agree(peer, frame)
 

@@ -209,6 +209,8 @@ class Lane:
             self.cursor = found[-1].queue_id
         if len(found) < count and asked[1] == self.writes and not self.stepping:
             self.drained = True
+            if asked[0] != START and not found:
+                self._look_for_repeats()
         fresh = [s for s in found if s.queue_id not in self.gone and s.queue_id not in self.by_queue_id]
         self.gone.difference_update(known)
         return fresh
@@ -257,9 +259,17 @@ class Lane:
         if not (self.unsaved or self.items or self.visits):
             if self.queued == 0:
                 self.go_live()
-            elif self.drained and not (arrivals or self.remove or self.aside):
-                self.cursor, self.drained = START, False  # a step whose answer was lost was made twice
+            elif self.drained and not arrivals:
+                self._look_for_repeats()
         return arrivals
+
+    def _look_for_repeats(self) -> None:
+        """Read the queue anew when it holds something although all was read: a step whose answer was lost was made
+        twice.
+        """
+        busy = self.items or self.unsaved or self.remove or self.aside or self.visits
+        if self.queued and not busy:
+            self.cursor, self.drained = START, False
 
     def go_live(self) -> None:
         """Turn from spilling to live: the queue is empty."""

@@ -117,6 +117,11 @@ class Window:
         return bool(self._barred) and (lane.key.partition, lane.key.priority) in self._barred
 
     @property
+    def empty(self) -> bool:
+        """There are no lanes, and none is expected to be let go on."""
+        return not (self._lanes or self._barred)
+
+    @property
     def full(self) -> bool:
         """The subscription's memory is used up."""
         return self.held >= MEMORY_EVENTS or self.held_bytes >= MEMORY_BYTES

@@ -49,8 +49,8 @@ class Destinations:
             self._caller, self._tasks = caller, tasks
             self._registry.changed = self._changed
             refreshing = tasks.create_task(self._refresh(), name="webhooks")
-            for dispatch in self._registry:
-                self._changed(dispatch.spec.name)
+            for spec in self._registry.specs():
+                self._changed(spec.name)
             try:
                 yield
             finally:
@@ -66,16 +66,17 @@ class Destinations:
 
     def _changed(self, name: str) -> None:
         """A subscription was made, changed or removed."""
-        dispatch = self._registry.get(name) if name in self._registry else None
-        wanted = dispatch is not None and dispatch.spec.destination["kind"] == "webhook"
+        spec = self._registry.spec(name) if name in self._registry else None
+        wanted = spec is not None and spec.destination["kind"] == "webhook"
         there = self._webhooks.get(name)
-        if there is not None and wanted and dispatch is not None:
-            there.change(dispatch.spec)
+        if there is not None and wanted and spec is not None:
+            there.change(spec)
         elif there is not None:
             self._webhooks.pop(name).stop()
-        elif wanted and dispatch is not None and self._caller is not None:
+        elif wanted and spec is not None and self._caller is not None:
+            dispatch = self._registry.get(name)
             webhook = Webhook(
-                dispatch.spec, self._caller, self._clock, self.counts, lambda: dispatch.sharers, self._spawn, self._gone
+                spec, self._caller, self._clock, self.counts, lambda: dispatch.sharers, self._spawn, self._gone
             )
             self._webhooks[name] = webhook
             webhook.begin(dispatch.attach(webhook, 0))
@@ -97,7 +98,7 @@ class Destinations:
 
     async def _gone(self, spec: SubscriptionSpec, reason: str) -> bool:
         """Pause the subscription of an endpoint that wants no more; False when it has another by now, or cannot be."""
-        there = self._registry.get(spec.name).spec if spec.name in self._registry else None
+        there = self._registry.spec(spec.name) if spec.name in self._registry else None
         if there is None or there.destination != spec.destination:
             return False
         if there.paused:

@@ -6,7 +6,7 @@ acknowledged, retried or dead-lettered. What must become durable is left in its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import count
 
 from router_client.errors import EventRouterError
@@ -28,6 +28,7 @@ from router_node.log.port import Entry, PartitionState, Position, RetryState
 
 WAITING_AT_MOST = 10_000
 QUICK_S = 0.1
+REST_AFTER_S = 10.0
 MAX_ERROR_CHARS = 1000
 
 
@@ -36,6 +37,7 @@ class Dispatch:
 
     A durable subscription spills what its consumers cannot take; an ephemeral one with a drop policy keeps a bounded
     buffer and no more promises than that. ``on_end`` is called when an ephemeral one has lost its last consumer.
+    ``serials`` number its deliveries: never alike under one name, though dispatches of that name come and go.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Dispatch:
         right: Right,
         on_end: Callable[[], None],
         journal: Journal | None = None,
+        serials: Iterator[int] | None = None,
     ) -> None:
         self.spec = spec
         self._upkeep = upkeep
@@ -72,8 +75,8 @@ class Dispatch:
         self.in_flight = InFlight()
         self._frozen: set[int] = set()
         self._waiting = Waiting()
-        self._serial = count()
-        self._absent_since = clock.monotonic()
+        self._serial = count() if serials is None else serials
+        self.absent_since = self._made_at = clock.monotonic()
         self._pumping = False
         self.delivered = self.acked = self.retried = self.dead_lettered = self.expired = self.skipped = 0
         self._settled_before = -1
@@ -98,17 +101,12 @@ class Dispatch:
         before, self.spec = self.spec, spec
         self.window.ordering = spec.ordering if self._spills else "none"
         if spec.paused and not before.paused:
-            self._absent_since = self._clock.monotonic()
+            self.absent_since = self._clock.monotonic()
         if before.paused and not spec.paused:
             self.window.want_all()
         self.wake()
 
     # -- from the match stage
-
-    @property
-    def strict(self) -> bool:
-        """Events have to be offered in the order of their positions, whatever their priority."""
-        return self._spills and self.spec.ordering == "strict"
 
     def offer(self, entry: Entry, position: Position, body: bytes, head: Head) -> None:
         """Take an event that matched; its entry is held until the event is settled or spilled."""
@@ -151,7 +149,7 @@ class Dispatch:
         self.holders.remove(holder)
         self._regroup = True
         if not len(self.holders):
-            self._absent_since = self._clock.monotonic()
+            self.absent_since = self._clock.monotonic()
         if requeue and holder.in_flight:
             for item in reversed(self.in_flight.of(holder)):
                 self._failed(item, 0.0, "the consumer disconnected", "disconnected")
@@ -200,6 +198,11 @@ class Dispatch:
             self.window.tick(now, absent=self._absent(now), wanting=wanting)
         if len(self._ready) and len(self.holders):
             self.wake()
+
+    def at_rest(self, now: float) -> bool:
+        """Nothing but counts would be lost with this dispatch, since some time: what it holds, its lanes hold too."""
+        since = max(self.absent_since, self._made_at)
+        return not len(self.holders) and now - since > REST_AFTER_S and self.window.empty
 
     def yield_room(self) -> None:
         """The node can hold no more: unless something was settled since the last call, let go of what is held here."""
@@ -394,4 +397,4 @@ class Dispatch:
 
     def _absent(self, now: float) -> bool:
         away = self.spec.paused or not len(self.holders)
-        return away and now - self._absent_since > SPILL_AFTER_S
+        return away and now - self.absent_since > SPILL_AFTER_S

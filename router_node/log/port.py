@@ -7,6 +7,7 @@ ownership they were built with, and raise :class:`LostPartition` when it is no l
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -209,6 +210,17 @@ class PartitionState:
     queued: dict[LaneKey, int] = field(default_factory=dict)
     retries: dict[LaneKey, dict[bytes, RetryState]] = field(default_factory=dict)
     high_water: dict[LaneKey, Position] = field(default_factory=dict)
+
+    def by_subscription(self) -> dict[str, PartitionState]:
+        """Return each subscription's part of it."""
+        parts: dict[str, PartitionState] = defaultdict(PartitionState)
+        for key, queued in self.queued.items():
+            parts[key.subscription].queued[key] = queued
+        for key, retries in self.retries.items():
+            parts[key.subscription].retries[key] = retries
+        for key, mark in self.high_water.items():
+            parts[key.subscription].high_water[key] = mark
+        return parts
 
 
 class Follower(Protocol):

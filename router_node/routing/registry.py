@@ -1,4 +1,8 @@
-"""The subscriptions of this node: their specs, their compiled filters, their dispatches, and who matches a topic."""
+"""The subscriptions of this node: their specs, who matches a topic, and which of them are awake.
+
+A subscription is awake while anything of it is in memory but its spec: consumers, events, queues to read. What is done
+to all of them, each tick or when a partition changes hands, is done to those that are awake.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 from router_client.errors import Conflict, NotFound
 from router_client.spec import SubscriptionSpec
+from router_node.clock import Clock
+from router_node.delivery.high_water import HighWater
 from router_node.flow.deliver import Dispatch
 from router_node.flow.match import Receiver, Route
 from router_node.log.port import PartitionState
 from router_node.routing.filter_language import compile_filter
+from router_node.routing.subscription import Subscription
 from router_node.routing.topic_index import TopicIndex
 
-MAX_SUBSCRIPTIONS = 100_000
+MAX_SUBSCRIPTIONS = 1_000_000
+LOOKED_AT_ONCE = 100
 
 
 class Registry:
-    """Subscriptions by name; all methods are synchronous.
+    """Subscriptions by name; all methods are synchronous. Iterating yields the dispatches of those that are awake.
 
     ``new_dispatch`` makes the delivery side of one, ``way_in`` finds who takes what matches it; ``changed`` hears
     the name of each that was made, changed or removed.
@@ -25,16 +33,23 @@ class Registry:
     def __init__(
         self,
         new_dispatch: Callable[[SubscriptionSpec], Dispatch],
-        way_in: Callable[[Dispatch], Receiver] = lambda dispatch: dispatch,
+        clock: Clock,
+        way_in: Callable[[Subscription], Receiver] = lambda subscription: subscription.receiver,
     ) -> None:
         self._new_dispatch = new_dispatch
+        self._clock = clock
         self._way_in = way_in
-        self._by_name: dict[str, tuple[Dispatch, Route]] = {}
+        self._by_name: dict[str, Subscription] = {}
+        self._awake: dict[str, Dispatch] = {}
+        self._to_look_at: Iterator[str] = iter(())
+        self._high_water = HighWater()
+        self._frozen: set[int] = set()
+        self._waking = self._wake
         self._topics: TopicIndex[Route] = TopicIndex()
         self.changed: Callable[[str], None] = lambda _: None
 
     def __iter__(self) -> Iterator[Dispatch]:
-        return (dispatch for dispatch, _ in list(self._by_name.values()))
+        return iter(list(self._awake.values()))
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -42,60 +57,138 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
+    @property
+    def awake(self) -> int:
+        """How many are awake."""
+        return len(self._awake)
+
     def routes_of(self, topic: str) -> Sequence[Route]:
         """Return the routes whose patterns cover ``topic``, each once."""
         return self._topics.match(topic)
 
-    def get(self, name: str) -> Dispatch:
-        """Return the dispatch of a subscription. Raises NotFound saying how to make one."""
-        found = self._by_name.get(name)
-        if found is None:
-            raise NotFound(f"no subscription named {name}; create it with PUT /v1/subscriptions/{name}", field="name")
-        return found[0]
+    def specs(self) -> Iterator[SubscriptionSpec]:
+        """Yield the spec of every subscription there is now, and wake none."""
+        return (subscription.spec for subscription in list(self._by_name.values()))
 
-    def put(self, spec: SubscriptionSpec) -> Dispatch:
-        """Create or change a subscription.
+    def spec(self, name: str) -> SubscriptionSpec:
+        """Return the spec of a subscription, which is not woken. Raises NotFound."""
+        return self._found(name).spec
+
+    def check(self, name: str) -> None:
+        """Raise NotFound when there is no such subscription."""
+        self._found(name)
+
+    def get(self, name: str) -> Dispatch:
+        """Return the dispatch of a subscription, which is woken. Raises NotFound saying how to make one."""
+        return self._found(name).awake()
+
+    def if_awake(self, name: str) -> Dispatch | None:
+        """Return the dispatch of a subscription, None when it sleeps or there is none."""
+        return self._awake.get(name)
+
+    def put(self, spec: SubscriptionSpec) -> None:
+        """Create or change a subscription; it is not woken.
 
         Raises InvalidInput for a bad filter, Conflict when a durable name is asked to become ephemeral or the other
         way round, or when there are too many.
         """
         compiled = compile_filter(spec.filter) if spec.filter else None
-        there = self._by_name.get(spec.name)
-        if there is None:
+        subscription = self._by_name.get(spec.name)
+        if subscription is None:
             if len(self._by_name) >= MAX_SUBSCRIPTIONS:
                 raise Conflict(f"this node has {MAX_SUBSCRIPTIONS} subscriptions; delete some first")
-            dispatch = self._new_dispatch(spec)
+            subscription = self._by_name[spec.name] = Subscription(spec, self._clock.monotonic(), self._waking)
         else:
-            dispatch, old = there
-            if dispatch.spec.durable != spec.durable:
-                kind = "durable" if dispatch.spec.durable else "ephemeral"
+            before = subscription.spec
+            if before.durable != spec.durable:
+                kind = "durable" if before.durable else "ephemeral"
                 raise Conflict(f"{spec.name} is {kind} and cannot change that; use another name", field="durable")
-            for pattern in dispatch.spec.topics:
-                self._topics.remove(pattern, old)
-            dispatch.change(spec)
-        route = Route(spec.name, compiled, self._way_in(dispatch))
+            for pattern in before.topics:
+                self._topics.remove(pattern, subscription.route)
+            subscription.change(spec)
+        subscription.route = Route(spec.name, compiled, self._way_in(subscription))
         for pattern in spec.topics:
-            self._topics.add(pattern, route)
-        self._by_name[spec.name] = (dispatch, route)
+            self._topics.add(pattern, subscription.route)
         self.changed(spec.name)
-        return dispatch
 
     def remove(self, name: str) -> Dispatch | None:
-        """Forget a subscription; returns its dispatch, for the caller to end."""
-        found = self._by_name.pop(name, None)
-        if found is None:
+        """Forget a subscription; returns its dispatch, for the caller to end, when it is awake."""
+        subscription = self._by_name.pop(name, None)
+        if subscription is None:
             return None
-        for pattern in found[0].spec.topics:
-            self._topics.remove(pattern, found[1])
+        for pattern in subscription.spec.topics:
+            self._topics.remove(pattern, subscription.route)
+        subscription.ended = True
+        self._high_water.forget(name)
+        self._awake.pop(name, None)
         self.changed(name)
-        return found[0]
+        return subscription.dispatch
+
+    # -- partitions come and go
 
     def resume(self, partition: int, state: PartitionState) -> None:
-        """Let every subscription take up a partition that this node has come to own."""
-        for dispatch, _ in self._by_name.values():
-            dispatch.resume(partition, state)
+        """Take up a partition that this node has come to own; wakes those that have something in its queues."""
+        for name, part in state.by_subscription().items():
+            subscription = self._by_name.get(name)
+            if subscription is not None:
+                self._high_water.keep(partition, name, part.high_water)
+                if part.queued:
+                    subscription.awake()
+                if subscription.dispatch is not None:
+                    subscription.dispatch.resume(partition, part)
+
+    def freeze(self, partition: int) -> None:
+        """Begin no more deliveries from a partition that is being handed over."""
+        self._frozen.add(partition)
+        for dispatch in self:
+            dispatch.freeze(partition)
 
     def lose(self, partition: int) -> None:
-        """Let every subscription forget a partition."""
-        for dispatch, _ in self._by_name.values():
+        """Forget a partition."""
+        self._frozen.discard(partition)
+        self._high_water.lose(partition)
+        for dispatch in self:
             dispatch.lose(partition)
+
+    # -- falling asleep and waking
+
+    def settle_down(self, now: float) -> list[Dispatch]:
+        """Put to sleep what has been at rest for a while; returns their dispatches, for the caller to keep the counts.
+
+        Of many that are awake each call looks at the next ``LOOKED_AT_ONCE``.
+        """
+        asleep = []
+        for _ in range(min(LOOKED_AT_ONCE, len(self._awake))):
+            name = next(self._to_look_at, None)
+            if name is None:
+                self._to_look_at = iter(list(self._awake))
+                name = next(self._to_look_at)
+            dispatch = self._awake.get(name)
+            if dispatch is not None and dispatch.at_rest(now):
+                self._put_to_sleep(self._by_name[name], dispatch)
+                asleep.append(dispatch)
+        return asleep
+
+    def _put_to_sleep(self, subscription: Subscription, dispatch: Dispatch) -> None:
+        del self._awake[subscription.name]
+        subscription.dispatch = None
+        subscription.absent_since = dispatch.absent_since
+        subscription.route.receiver = self._way_in(subscription)
+
+    def _wake(self, subscription: Subscription) -> Dispatch:
+        """Make the dispatch of a sleeping subscription, as if it had been there all the time."""
+        name = subscription.name
+        dispatch = subscription.dispatch = self._awake[name] = self._new_dispatch(subscription.spec)
+        dispatch.absent_since = subscription.absent_since
+        for partition in self._frozen:
+            dispatch.freeze(partition)
+        for partition, marks in self._high_water.of(name):
+            dispatch.resume(partition, marks)
+        subscription.route.receiver = self._way_in(subscription)
+        return dispatch
+
+    def _found(self, name: str) -> Subscription:
+        found = self._by_name.get(name)
+        if found is None:
+            raise NotFound(f"no subscription named {name}; create it with PUT /v1/subscriptions/{name}", field="name")
+        return found

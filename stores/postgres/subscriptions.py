@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from stores.ports import SubscriptionChange
 from stores.postgres.connection import PostgresConnection
 from stores.text import is_storable
 
@@ -35,13 +36,23 @@ class PostgresSubscriptions:
         rows = await self._connection.fetch("SELECT spec FROM subscriptions WHERE name = $1", name)
         return dict(orjson.loads(rows[0]["spec"])) if rows else None
 
-    async def list(self) -> list[dict[str, Any]]:
-        """See SubscriptionStore."""
-        rows = await self._connection.fetch("SELECT spec FROM subscriptions ORDER BY name")
-        return [orjson.loads(row["spec"]) for row in rows]
-
     async def remove(self, name: str) -> bool:
         """See SubscriptionStore."""
         if not is_storable(name):
             return False
         return bool(await self._connection.execute("DELETE FROM subscriptions WHERE name = $1", name))
+
+    async def revision(self) -> int:
+        """See SubscriptionStore."""
+        rows = await self._connection.fetch("SELECT coalesce(max(revision), 0) AS newest FROM subscription_changes")
+        return int(rows[0]["newest"])
+
+    async def changes(self, since: int, limit: int) -> list[SubscriptionChange]:
+        """See SubscriptionStore."""
+        rows = await self._connection.fetch(
+            "SELECT revision, name, spec FROM subscription_changes LEFT JOIN subscriptions USING (name)"
+            " WHERE revision > $1 ORDER BY revision LIMIT $2",
+            since,
+            limit,
+        )
+        return [SubscriptionChange(number, name, spec and orjson.loads(spec)) for number, name, spec in rows]

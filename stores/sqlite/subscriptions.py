@@ -7,8 +7,12 @@ from typing import Any
 
 import orjson
 
+from stores.ports import SubscriptionChange
 from stores.sqlite.connection import SqliteConnection
 from stores.text import is_storable
+
+CREATED = 2
+"""Rows that change when a subscription is created: its own, and the one that says so."""
 
 
 class SqliteSubscriptions:
@@ -24,9 +28,10 @@ class SqliteSubscriptions:
             [
                 ("DELETE FROM subscriptions WHERE name = ?", [(name,)]),
                 ("INSERT INTO subscriptions VALUES (?, ?)", [(name, text)]),
+                ("INSERT OR REPLACE INTO subscription_changes (name) VALUES (?)", [(name,)]),
             ]
         )
-        return changed == 1
+        return changed == CREATED
 
     async def get(self, name: str) -> dict[str, Any] | None:
         """See SubscriptionStore."""
@@ -35,15 +40,27 @@ class SqliteSubscriptions:
         rows = await self._connection.read("SELECT spec FROM subscriptions WHERE name = ?", (name,))
         return dict(orjson.loads(rows[0][0])) if rows else None
 
-    async def list(self) -> list[dict[str, Any]]:
-        """See SubscriptionStore."""
-        return [
-            orjson.loads(spec)
-            for (spec,) in await self._connection.read("SELECT spec FROM subscriptions ORDER BY name")
-        ]
-
     async def remove(self, name: str) -> bool:
         """See SubscriptionStore."""
         if not is_storable(name):
             return False
-        return bool(await self._connection.write("DELETE FROM subscriptions WHERE name = ?", (name,)))
+        note = "INSERT OR REPLACE INTO subscription_changes (name) SELECT name FROM subscriptions WHERE name = ?"
+        return bool(
+            await self._connection.transaction(
+                [(note, [(name,)]), ("DELETE FROM subscriptions WHERE name = ?", [(name,)])]
+            )
+        )
+
+    async def revision(self) -> int:
+        """See SubscriptionStore."""
+        rows = await self._connection.read("SELECT coalesce(max(revision), 0) FROM subscription_changes")
+        return int(rows[0][0])
+
+    async def changes(self, since: int, limit: int) -> list[SubscriptionChange]:
+        """See SubscriptionStore."""
+        rows = await self._connection.read(
+            "SELECT revision, name, spec FROM subscription_changes LEFT JOIN subscriptions USING (name)"
+            " WHERE revision > ? ORDER BY revision LIMIT ?",
+            (since, limit),
+        )
+        return [SubscriptionChange(number, name, spec and orjson.loads(spec)) for number, name, spec in rows]

@@ -27,16 +27,39 @@ async def test_put_creates_then_replaces(store: SubscriptionStore) -> None:
     assert await store.get("Late") is None
 
 
-async def test_list_is_ordered_by_name(store: SubscriptionStore) -> None:
-    for name in ("b", "a", "B", "a.1"):
+async def test_changes_come_in_order_and_each_subscription_once(store: SubscriptionStore) -> None:
+    for name in ("b", "a", "c", "b"):
         await store.put(name, {"name": name})
+    await store.remove("a")
 
-    assert [spec["name"] for spec in await store.list()] == ["B", "a", "a.1", "b"]
+    first, *others = await store.changes(0, 10)
+
+    assert [(change.name, change.spec) for change in (first, *others)] == [
+        ("c", {"name": "c"}),
+        ("b", {"name": "b"}),
+        ("a", None),
+    ]
+    assert await store.changes(0, 1) == [first]
+    assert await store.changes(first.revision, 10) == others
+    assert await store.revision() == others[-1].revision
+    assert await store.changes(await store.revision(), 10) == []
+
+
+async def test_a_revision_is_never_used_again(store: SubscriptionStore) -> None:
+    assert await store.revision() == 0
+    await store.put("late", {"name": "late"})
+    before = await store.revision()
+    await store.remove("late")
+    await store.put("late", {"name": "late"})
+
+    assert [change.name for change in await store.changes(before, 10)] == ["late"]
 
 
 async def test_remove_says_whether_it_was_there(store: SubscriptionStore) -> None:
     await store.put("late", {"name": "late"})
-
     assert await store.remove("late") is True
+    after = await store.revision()
+
     assert await store.remove("late") is False
-    assert await store.list() == []
+    assert await store.get("late") is None
+    assert await store.revision() == after

@@ -13,12 +13,15 @@ from structlog.typing import EventDict
 from router_node import pipeline
 from router_node.delivery import lane, window
 from router_node.flow import deliver, persist, read, settle
+from router_node.routing import registry
 
 BOUNDS = [
     (window, "MEMORY_EVENTS", 10),
     (window, "LANE_EVENTS", 16),
     (lane, "CROWDED_EVENTS", 3),
     (deliver, "WAITING_AT_MOST", 6),
+    (deliver, "REST_AFTER_S", 0.2),
+    (registry, "LOOKED_AT_ONCE", 1),
     (settle, "UNSETTLED_EVENTS", 12),
     (settle, "STEPS_AT_ONCE", 2),
     (settle, "FETCHES_AT_ONCE", 2),

@@ -285,8 +285,16 @@ class Site:
         return self.node.pipeline.registry.get(subscription)
 
     def dispatches(self) -> list[Dispatch]:
-        """Return all of them."""
+        """Return those of subscriptions that are awake."""
         return list(self.node.pipeline.registry)
+
+    def fall_asleep(self) -> None:
+        """Have every consumer take what it can get, leave, and stay away; what has nothing left then sleeps."""
+        for _ in range(3):
+            self.take_all()
+        for taker in list(self.takers):
+            self.detach(taker, requeue=True)
+        self.advance(1.5)
 
     # -- time and owners
 

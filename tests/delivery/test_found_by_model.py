@@ -61,3 +61,27 @@ def test_what_waited_in_a_partition_that_was_lost_does_not_count_against_what_ma
 
         assert [handed.fate.stream for handed in site.promises["one"].open()] == [("d", 5)]
         assert site.promises["one"].broken == []
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_what_was_written_twice_is_found_though_more_was_spilled_meanwhile() -> None:
+    with Site([replace(SPEC, retry=RetryPolicy(max_attempts=1), max_in_flight=1, ack_timeout_s=3)]) as site:
+        site.attach("one", 3, eager=False)
+        site.log.doorbell = "is lost"
+        for priority in (5, 5, 9):
+            site.publish([("a", priority)] * 4)
+        site.crash()
+        site.advance(1.6)
+        site.lose_answer("step")
+        site.advance(0.5)
+        taker = site.attach("one", 1, eager=False)
+        site.publish([("a", 1)] * 4)
+        site.detach(taker, requeue=False)
+        site.advance(0.1)
+        site.publish([("a", 9)] * 9)
+        site.advance(0.1)
+        site.attach("one", 100, eager=True)
+        site.advance(20)
+
+        assert site.promises["one"].unsettled() == []
+        assert site.log.left() == []

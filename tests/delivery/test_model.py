@@ -160,6 +160,15 @@ class LaneModel(RuleBasedStateMachine):
     def take_all(self) -> None:
         self.site.take_all()
 
+    @rule(back=st.booleans())
+    def fall_asleep(self, back: bool) -> None:
+        """Nothing happens for a while; consumers come back, or not."""
+        before = [(taker.name, taker.credit, taker.eager) for taker in self.site.takers]
+        self.site.fall_asleep()
+        if back:
+            for name, credit, eager in before:
+                self.site.attach(name, credit, eager=eager)
+
     @rule(place=places, paused=mostly_not)
     def pause(self, place: int, paused: bool) -> None:
         names = sorted(self.site.promises)
@@ -306,6 +315,8 @@ class LaneModel(RuleBasedStateMachine):
             assert not dispatch.window.lanes()
             assert (dispatch.window.held, dispatch.window.backlog, len(dispatch.in_flight)) == (0, 0, 0)
         assert site.node.pipeline.settler.unsettled_events == 0
+        site.fall_asleep()
+        assert not site.dispatches(), "nothing is left of them, and they do not sleep"
 
     def _unsettled(self) -> list[str]:
         return [fate.event_id for promises in self.site.promises.values() for fate in promises.unsettled()]

@@ -22,6 +22,7 @@ from stores.postgres.delivery_log import EXPIRE, PostgresDeliveryLog
 from stores.postgres.events import PostgresEvents
 from tests.support.ports import free_port
 from tests.support.postgres_server import PostgresServer
+from tests.support.signals import wait_for
 
 EVENT = StoredEvent(1, "e", "a", "", "k", 5, b"{}")
 
@@ -105,7 +106,7 @@ async def test_a_frozen_server_holds_nobody_longer_than_the_bounds_say(own_serve
             async with asyncio.timeout(0.1):
                 await database.events.save([EVENT])
         assert time.monotonic() - start < 0.3, "a cancelled call goes at once"
-        for call in (database.events.ping, database.migrate, database.subscriptions.list):
+        for call in (database.events.ping, database.migrate, database.subscriptions.revision):
             with pytest.raises(StoreUnavailable, match="no answer in time"):
                 await call()
         assert time.monotonic() - start < 3
@@ -343,4 +344,21 @@ async def test_a_time_out_that_had_taken_effect_logs_nothing_twice(database_url:
         await database.delivery_log.save([LoggedAttempt("one", attempts[0].attempt._replace(at_us=99, error="nul \0"))])
 
     assert await database.delivery_log.count() == 10
+    await database.close()
+
+
+async def test_changes_of_subscriptions_become_visible_in_their_order(database_url: str) -> None:
+    database = await open_database(database_url)
+    await database.migrate()
+    slow = await asyncpg.connect(database_url)
+    async with slow.transaction():
+        await slow.execute("INSERT INTO subscriptions (name, spec) VALUES ('slow', '{}')")
+        putting = asyncio.create_task(database.subscriptions.put("quick", {}))
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        await wait_for(lambda: slow.fetchval(waits), 5, "the later change waits for the earlier")
+        assert await database.subscriptions.changes(0, 10) == []
+
+    assert await putting
+    assert [change.name for change in await database.subscriptions.changes(0, 10)] == ["slow", "quick"]
+    await slow.close()
     await database.close()
