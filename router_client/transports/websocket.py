@@ -31,7 +31,7 @@ from router_client.transports.port import Channel, Inbox, Outcome, Records, read
 from router_client.transports.websocket_channel import WebSocketChannel
 from router_client.transports.websocket_link import Link, dial, lost
 
-PIPELINED = 16
+PIPELINED = 32
 
 _log = logging.getLogger(__name__)
 
