@@ -1,16 +1,15 @@
-"""The subscriptions of this node: their specs, their compiled filters, their dispatches, and who matches a topic."""
+"""The subscriptions of this node: their specs, their dispatches, and which of them an event goes to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from router_client.errors import Conflict, NotFound
 from router_client.spec import SubscriptionSpec
 from router_node.flow.deliver import Dispatch
-from router_node.flow.match import Receiver, Route
 from router_node.log.port import PartitionState
-from router_node.routing.filter_language import compile_filter
-from router_node.routing.topic_index import TopicIndex
+from router_node.routing.route import Receiver, Route
+from router_node.routing.route_table import Document, RouteTable
 
 MAX_SUBSCRIPTIONS = 100_000
 
@@ -30,7 +29,7 @@ class Registry:
         self._new_dispatch = new_dispatch
         self._way_in = way_in
         self._by_name: dict[str, tuple[Dispatch, Route]] = {}
-        self._topics: TopicIndex[Route] = TopicIndex()
+        self.routes = RouteTable()
         self.changed: Callable[[str], None] = lambda _: None
 
     def __iter__(self) -> Iterator[Dispatch]:
@@ -42,9 +41,12 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
 
-    def routes_of(self, topic: str) -> Sequence[Route]:
-        """Return the routes whose patterns cover ``topic``, each once."""
-        return self._topics.match(topic)
+    def match(self, topic: str, document: Document, target: str | None = None) -> list[Route]:
+        """Return the routes of an event, each once; only that of the subscription ``target`` when it is given."""
+        if target is None:
+            return self.routes.match(topic, document)
+        found = self._by_name.get(target)
+        return [found[1]] if found is not None and found[1].takes(topic, document) else []
 
     def get(self, name: str) -> Dispatch:
         """Return the dispatch of a subscription. Raises NotFound saying how to make one."""
@@ -57,25 +59,23 @@ class Registry:
         """Create or change a subscription.
 
         Raises InvalidInput for a bad filter, Conflict when a durable name is asked to become ephemeral or the other
-        way round, or when there are too many.
+        way round, when there are too many, or when finding it would cost every event too much (see RouteTable.put).
         """
-        compiled = compile_filter(spec.filter) if spec.filter else None
+        route = Route(spec.name, spec.topics, spec.filter)
         there = self._by_name.get(spec.name)
         if there is None:
             if len(self._by_name) >= MAX_SUBSCRIPTIONS:
                 raise Conflict(f"this node has {MAX_SUBSCRIPTIONS} subscriptions; delete some first")
+            self.routes.put(route)
             dispatch = self._new_dispatch(spec)
         else:
             dispatch, old = there
             if dispatch.spec.durable != spec.durable:
                 kind = "durable" if dispatch.spec.durable else "ephemeral"
                 raise Conflict(f"{spec.name} is {kind} and cannot change that; use another name", field="durable")
-            for pattern in dispatch.spec.topics:
-                self._topics.remove(pattern, old)
+            self.routes.replace(old, route)
             dispatch.change(spec)
-        route = Route(spec.name, compiled, self._way_in(dispatch))
-        for pattern in spec.topics:
-            self._topics.add(pattern, route)
+        route.receiver = self._way_in(dispatch)
         self._by_name[spec.name] = (dispatch, route)
         self.changed(spec.name)
         return dispatch
@@ -85,8 +85,7 @@ class Registry:
         found = self._by_name.pop(name, None)
         if found is None:
             return None
-        for pattern in found[0].spec.topics:
-            self._topics.remove(pattern, found[1])
+        self.routes.remove(found[1])
         self.changed(name)
         return found[0]
 
