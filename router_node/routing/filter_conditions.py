@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from router_node.routing.filter_compilation import MAX_CONDITIONS, has_operators
 from router_node.routing.filter_language import compile_filter
-from router_node.routing.filter_ranges import EVERYTHING, Edge, Range
 from router_node.routing.filter_values import hashed
+from router_node.routing.range_tree import Range
 
 MAX_EQUALITIES = 8
 """Paths of one filter that an index looks up together; the others are checked."""
@@ -23,6 +23,7 @@ MAX_COMBINATIONS = 16
 MAX_STEPS = 8
 """Steps of a path that an index follows."""
 
+EVERYTHING = Range()
 _SCALARS = (str, int, float, bool, type(None))
 _COMPARABLE = (str, int, float)
 _COMPARISONS = frozenset({"$eq", "$ne", "$gt", "$gte", "$lt", "$lte"})
@@ -55,7 +56,7 @@ class Conditions:
 
     def __init__(self, spec: Spec) -> None:
         """Take a filter apart. Raises InvalidInput as compile_filter does, which is called only when need be."""
-        self.cost = len(spec) if _is_simple(spec) else compile_filter(spec).cost
+        self.cost = _simple_cost(spec) or compile_filter(spec).cost
         self._equal: dict[str, tuple[Spec, Sequence[Hashable]]] = {}
         self._ranges: dict[str, tuple[Range, list[Spec]]] = {}
         self._others: list[Spec] = []
@@ -63,16 +64,14 @@ class Conditions:
 
     def signature(self) -> Signature:
         """Return the group that decides most of it."""
-        exact = [path for path, (_, values) in self._equal.items() if len(values) == 1]
-        paths, combinations = sorted(exact)[:MAX_EQUALITIES], 1
-        for path in sorted(self._equal, key=lambda path: (len(self._equal[path][1]), path)):
-            count = len(self._equal[path][1])
-            few = combinations * count <= MAX_COMBINATIONS or not paths
-            if path not in paths and count != 1 and few and len(paths) < MAX_EQUALITIES:
-                paths.append(path)
-                combinations *= count
-        ranged = min(self._ranges, key=lambda path: (None in self._ranges[path][0], path), default=None)
-        return Signature(tuple(sorted(paths)), ranged)
+        paths: list[str] = []
+        combinations = 1
+        for path in sorted(self._equal, key=self._choices):
+            combinations *= len(self._equal[path][1])
+            if paths and (combinations > MAX_COMBINATIONS or len(paths) == MAX_EQUALITIES):
+                break
+            paths.append(path)
+        return Signature(tuple(sorted(paths)), min(self._ranges, key=self._width, default=None))
 
     def fits(self, signature: Signature) -> bool:
         """Tell whether it can be filed in a group of that kind, at a few places."""
@@ -93,6 +92,15 @@ class Conditions:
         decided = len(paths) + (0 if ranged is None else len(self._ranges[ranged][1]))
         span = EVERYTHING if ranged is None else self._ranges[ranged][0]
         return Filed(keys, span, _joined(rest + self._others), max(1, self.cost - decided))
+
+    def _choices(self, path: str) -> tuple[int, str]:
+        """Order equalities: with one value first, then by how many values would do."""
+        return len(self._equal[path][1]), path
+
+    def _width(self, path: str) -> tuple[bool, str]:
+        """Order ranges: bounded on both sides first, and else in any fixed order."""
+        span = self._ranges[path][0]
+        return span.low is None or span.high is None, path
 
     def _take(self, spec: Spec) -> None:
         for key, value in spec.items():
@@ -121,32 +129,42 @@ class Conditions:
         if type(operand) not in _COMPARABLE:
             return False
         known, parts = self._ranges.get(path, (EVERYTHING, []))
-        wider = known._replace(low=Edge(operand, _LOW[name])) if name in _LOW else known
-        wider = wider._replace(high=Edge(operand, _HIGH[name])) if name in _HIGH else wider
-        taken = known.low if name in _LOW else known.high
-        if taken is not None or not wider.can_be_filed():
+        low, low_after, high, high_after = known
+        if name in _LOW and low is None:
+            wider = Range(operand, _LOW[name], high, high_after)
+        elif name in _HIGH and high is None:
+            wider = Range(low, low_after, operand, _HIGH[name])
+        else:
             return False
-        self._ranges[path] = wider, [*parts, part]
+        if not wider.can_be_filed():
+            return False
+        parts.append(part)
+        self._ranges[path] = wider, parts
         return True
 
 
-def _is_simple(spec: Spec) -> bool:
-    """Tell whether a filter is nothing but equalities and single comparisons with scalars, and so surely valid."""
-    return len(spec) <= MAX_CONDITIONS and all(
-        type(path) is str and path[:1] != "$" and (_is_scalar(value) or _is_comparison(value))
-        for path, value in spec.items()
-    )
+def _simple_cost(spec: Spec) -> int:
+    """Count the conditions of a filter of nothing but equalities and comparisons with scalars, which is surely valid.
+
+    Of any other it returns 0.
+    """
+    cost = 0
+    for path, value in spec.items():
+        if type(path) is not str or path[:1] == "$":
+            return 0
+        if type(value) is dict:
+            if not value or not value.keys() <= _COMPARISONS or not all(map(_is_scalar, value.values())):
+                return 0
+            cost += len(value)
+        elif _is_scalar(value):
+            cost += 1
+        else:
+            return 0
+    return cost if cost <= MAX_CONDITIONS else 0
 
 
 def _is_scalar(value: Any) -> bool:
     return type(value) in _SCALARS and (type(value) is not float or math.isfinite(value))
-
-
-def _is_comparison(value: Any) -> bool:
-    if type(value) is not dict or len(value) != 1:
-        return False
-    ((name, operand),) = value.items()
-    return name in _COMPARISONS and _is_scalar(operand)
 
 
 def _each(operators: Spec) -> Iterator[Spec]:

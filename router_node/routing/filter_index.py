@@ -1,7 +1,7 @@
 """Which of many filters an event passes, without trying them one by one.
 
 Filters that fix the same paths and bound the same one make a group. An event's values at those paths are looked up in
-the group at once; what is there has all its equalities met. Ranges are found by bisection (filter_ranges), and only
+the group at once; what is there has all its equalities met. Ranges are found by bisection (range_tree), and only
 what neither decides is checked, once for all filters that share it (filter_leaf). What is found is exactly what the
 filters pass one by one.
 """
@@ -15,10 +15,11 @@ from operator import itemgetter
 from typing import Any
 
 from router_node.routing.filter_conditions import Conditions, Signature
-from router_node.routing.filter_leaf import Leaf, Rests
-from router_node.routing.filter_ranges import Range, Ranges
+from router_node.routing.filter_leaf import Leaf, Rest, Rests
+from router_node.routing.filter_ranges import Ranges
 from router_node.routing.filter_reading import Many, Read, reader
 from router_node.routing.load import Peak
+from router_node.routing.range_tree import Range
 from router_node.routing.route import Route
 
 MAX_GROUPS = 100
@@ -58,8 +59,7 @@ class FilterIndex:
         filed = conditions.filed(signature)
         rest = self._rests.of(filed.rest, filed.cost)
         for key in filed.keys:
-            load = sum(leaf.add(route, rest) for leaf in group.leaves_of(key, filed.range))
-            self.load += group.peak.change(key, load)
+            self.load += group.add(key, filed.range, route, rest)
         self._size += 1
 
     def remove(self, route: Route, conditions: Conditions) -> None:
@@ -68,9 +68,7 @@ class FilterIndex:
         group, filed = self._groups[signature], conditions.filed(signature)
         rest = self._rests.of(filed.rest, filed.cost)
         for key in filed.keys:
-            load = sum(leaf.remove(route, rest) for leaf in group.leaves_of(key, filed.range))
-            self.load += group.peak.change(key, load)
-            group.tidy(key, filed.range)
+            self.load += group.remove(key, filed.range, route, rest)
         if not group.cells:
             del self._groups[signature]
             self._arrange()
@@ -82,24 +80,18 @@ class FilterIndex:
         if Many in map(type, values):
             self._match_many(values, document, found)
             return
-        values.append(None)  # the last, for groups without a range
+        values.append(None)  # at -1, for groups without a range
         for key_of, look_up, ranged in self._probes:
             cell = look_up(key_of(values))
-            if cell is None:
-                continue
-            if isinstance(cell, Leaf):
-                cell.match(document, found)
-            else:
-                for leaf in cell.reached(values[ranged]):
-                    leaf.match(document, found)
+            if cell is not None:
+                cell.match(values[ranged], document, found)
 
     def _match_many(self, values: Sequence[Any], document: Mapping[str, Any], found: list[Route]) -> None:
         at: dict[str | None, Any] = dict(zip(self._paths(), values, strict=True))
         for group in self._groups.values():
             paths, ranged = group.signature
             for cell in group.reached([at[path] for path in paths]):
-                for leaf in [cell] if isinstance(cell, Leaf) else cell.reached(at.get(ranged)):
-                    leaf.match(document, found)
+                cell.match(at.get(ranged), document, found)
 
     def _room_for(self, route: Route, conditions: Conditions) -> Signature:
         """Return the group for a filter: the one that decides most of it, of those there are when there are many."""
@@ -135,18 +127,23 @@ class _Group:
         self.cells: dict[Hashable, Leaf | Ranges] = {}
         self.peak = Peak()
 
-    def leaves_of(self, key: Hashable, span: Range) -> Sequence[Leaf]:
+    def add(self, key: Hashable, span: Range, route: Route, rest: Rest | None) -> int:
+        """File a route at a key; returns by what the largest load of a key has changed."""
         cell = self.cells.get(key)
         if cell is None:
             cell = self.cells[key] = Leaf() if self.signature.ranged is None else Ranges()
-        return [cell] if isinstance(cell, Leaf) else cell.leaves_of(span)
+        load = cell.load
+        cell.add(span, route, rest)
+        return self.peak.change(key, cell.load - load) if cell.load != load else 0
 
-    def tidy(self, key: Hashable, span: Range) -> None:
+    def remove(self, key: Hashable, span: Range, route: Route, rest: Rest | None) -> int:
+        """Take out what was added so; returns the same."""
         cell = self.cells[key]
-        if isinstance(cell, Ranges):
-            cell.tidy(span)
+        load = cell.load
+        cell.remove(span, route, rest)
         if cell.is_empty:
             del self.cells[key]
+        return self.peak.change(key, cell.load - load) if cell.load != load else 0
 
     def reached(self, values: Sequence[Any]) -> list[Leaf | Ranges]:
         """Return what the values of an event lead to when some are Many, by the shorter way.

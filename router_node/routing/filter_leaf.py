@@ -50,59 +50,71 @@ class Rests:
 
 
 class Leaf:
-    """Routes in the order they were filed, those that leave something to check by what that is."""
+    """Routes in the order they were filed, those that leave something to check by what that is.
 
-    __slots__ = ("_rests", "_routes")
+    ``load`` is how many conditions those checks are in all. A leaf is made for next to nothing: most have one route.
+    """
+
+    __slots__ = ("_rests", "_routes", "load")
 
     def __init__(self) -> None:
-        self._routes: list[Route] = []
+        self._routes: list[Route] | None = None
         self._rests: dict[Rest, list[Route]] | None = None
+        self.load = 0
 
     @property
     def is_empty(self) -> bool:
         """Nothing is filed here."""
         return not self._routes and not self._rests
 
-    def add(self, route: Route, rest: Rest | None) -> int:
-        """File a route; returns what its check adds to the work of an event that comes here."""
+    def add(self, _: object, route: Route, rest: Rest | None) -> None:
+        """File a route."""
         if rest is None:
-            file_in_order(self._routes, route)
-            return 0
+            self._routes = filed_in_order(self._routes, route)
+            return
         if self._rests is None:
             self._rests = {}
-        sharing = self._rests.get(rest)
-        if sharing is None:
-            self._rests[rest] = [route]
-            return rest.cost
-        file_in_order(sharing, route)
-        return 0
+        if rest not in self._rests:
+            self.load += rest.cost
+        self._rests[rest] = filed_in_order(self._rests.get(rest), route)
 
-    def remove(self, route: Route, rest: Rest | None) -> int:
-        """Take out a route that is there; returns by what the work changes."""
-        if rest is None or self._rests is None:
-            take_out(self._routes, route)
-            return 0
-        take_out(self._rests[rest], route)
-        if self._rests[rest]:
-            return 0
-        del self._rests[rest]
-        return -rest.cost
+    def take_all(self, other: Leaf) -> None:
+        """File all routes of another leaf."""
+        for route in other._routes or ():
+            self.add(None, route, None)
+        for rest, routes in (other._rests or {}).items():
+            for route in routes:
+                self.add(None, route, rest)
 
-    def match(self, document: Mapping[str, Any], found: list[Route]) -> None:
+    def remove(self, _: object, route: Route, rest: Rest | None) -> None:
+        """Take out a route that is there."""
+        if rest is None:
+            take_out(self._routes or [], route)
+        elif self._rests is not None:
+            take_out(self._rests[rest], route)
+            if not self._rests[rest]:
+                del self._rests[rest]
+                self.load -= rest.cost
+
+    def match(self, _: object, document: Mapping[str, Any], found: list[Route]) -> None:
         """Add to ``found`` the routes that an event which came here goes to."""
-        found += self._routes
+        if self._routes:
+            found += self._routes
         if self._rests:
             for rest, routes in self._rests.items():
                 if rest.passes(document):
                     found += routes
 
 
-def file_in_order(routes: list[Route], route: Route) -> None:
-    """Put a route where it belongs among others; mostly at the end."""
-    if not routes or routes[-1].order < route.order:
+def filed_in_order(routes: list[Route] | None, route: Route) -> list[Route]:
+    """Put a route where it belongs among others, mostly at the end; a list of one is made as small as can be."""
+    if not routes:
+        return [route]
+    if routes[-1].order < route.order:
         routes.append(route)
     else:
         insort(routes, route, key=_ORDER)
+    return routes
 
 
 def take_out(routes: list[Route], route: Route) -> None:

@@ -11,7 +11,7 @@ from router_client.errors import Conflict
 from router_client.topics import is_literal
 from router_node.routing.filter_conditions import Conditions
 from router_node.routing.filter_index import FilterIndex
-from router_node.routing.filter_leaf import Rests, file_in_order, take_out
+from router_node.routing.filter_leaf import Rests, filed_in_order, take_out
 from router_node.routing.load import Peak
 from router_node.routing.route import Route
 from router_node.routing.topic_index import Shape, TopicIndex
@@ -78,7 +78,8 @@ class RouteTable:
         filed = self._topics.match(topic)
         found: list[Route] = []
         for here in filed:
-            found += here.plain
+            if here.plain:
+                found += here.plain
             if here.few:
                 event = document()
                 found += [route for route in here.few if route.passes(event)]
@@ -102,7 +103,7 @@ class RouteTable:
             here = _Filed()
             self._topics.put(pattern, here)
         if conditions is None:
-            file_in_order(here.plain, route)
+            here.plain = filed_in_order(here.plain, route)
             return
         self._count(pattern, here.add(route, conditions, self._rests))
         if self.load > MAX_LOAD:
@@ -118,7 +119,7 @@ class RouteTable:
         if here is None:
             return
         if conditions is None:
-            take_out(here.plain, route)
+            take_out(here.plain or [], route)
         else:
             self._count(pattern, here.remove(route, conditions))
         if here.is_empty:
@@ -136,8 +137,8 @@ class _Filed:
     __slots__ = ("cost", "few", "index", "plain")
 
     def __init__(self) -> None:
-        self.plain: list[Route] = []
-        self.few: list[Route] = []
+        self.plain: list[Route] | None = None
+        self.few: list[Route] | None = None
         self.cost = 0
         self.index: FilterIndex | None = None
 
@@ -152,20 +153,20 @@ class _Filed:
             self.index.add(route, conditions)
             return self.index.load - load
         if self.cost + conditions.cost <= FEW:
-            file_in_order(self.few, route)
+            self.few = filed_in_order(self.few, route)
             self.cost += conditions.cost
             return 0
         self.index = FilterIndex(rests)
-        for each in self.few:
+        for each in self.few or ():
             self.index.add(each, Conditions(each.filter))
         self.index.add(route, conditions)
-        self.cost, self.few = 0, []
+        self.cost, self.few = 0, None
         return self.index.load
 
     def remove(self, route: Route, conditions: Conditions) -> int:
         """Take out a route with a filter; returns by what the load has changed."""
         if self.index is None:
-            take_out(self.few, route)
+            take_out(self.few or [], route)
             self.cost -= conditions.cost
             return 0
         load = self.index.load

@@ -61,7 +61,7 @@ class TopicIndex(Generic[V]):
     """One value filed under each of many topic patterns."""
 
     def __init__(self) -> None:
-        self._exact: dict[str, V] = {}
+        self._filed: dict[str, V] = {}
         self._shapes: dict[Shape, dict[Key, V]] = {}
         self._crowd = [0] * (MAX_TOKENS + 1)
         self._long = [0] * (MAX_TOKENS + 1)
@@ -71,12 +71,10 @@ class TopicIndex(Generic[V]):
         self._older: dict[str, tuple[int, tuple[V, ...]]] = {}
 
     def __len__(self) -> int:
-        return len(self._exact) + sum(map(len, self._shapes.values()))
+        return len(self._filed)
 
     def __iter__(self) -> Iterator[V]:
-        yield from self._exact.values()
-        for filed in self._shapes.values():
-            yield from filed.values()
+        return iter(self._filed.values())
 
     @property
     def shapes(self) -> int:
@@ -85,10 +83,7 @@ class TopicIndex(Generic[V]):
 
     def get(self, pattern: str) -> V | None:
         """Return what is filed under ``pattern`` itself."""
-        if is_literal(pattern):
-            return self._exact.get(pattern)
-        shape, key = Shape.of(pattern)
-        return self._shapes.get(shape, {}).get(key)
+        return self._filed.get(pattern)
 
     def put(self, pattern: str, value: V) -> None:
         """File ``value`` under a valid pattern, in place of what is there.
@@ -96,7 +91,7 @@ class TopicIndex(Generic[V]):
         Raises Conflict when long topics would have to look into more than MAX_LONG_SHAPES shapes besides short ones.
         """
         if is_literal(pattern):
-            self._exact[pattern] = value
+            self._filed[pattern] = value
             self._forget(pattern)
             return
         shape, key = Shape.of(pattern)
@@ -109,19 +104,19 @@ class TopicIndex(Generic[V]):
                 )
             self._shapes[shape] = {}
             self._count(shape, 1)
-        self._shapes[shape][key] = value
+        self._shapes[shape][key] = self._filed[pattern] = value
         self._generation += 1
 
     def remove(self, pattern: str) -> None:
         """Forget a pattern, which may not be there."""
+        if self._filed.pop(pattern, None) is None:
+            return
         if is_literal(pattern):
-            self._exact.pop(pattern, None)
             self._forget(pattern)
             return
         shape, key = Shape.of(pattern)
-        filed = self._shapes.get(shape)
-        if filed is None or filed.pop(key, None) is None:
-            return
+        filed = self._shapes[shape]
+        del filed[key]
         if not filed:
             del self._shapes[shape]
             self._count(shape, -1)
@@ -150,7 +145,7 @@ class TopicIndex(Generic[V]):
         if probes is None:
             probes = self._probes[len(tokens)] = self._probes_for(len(tokens))
         found = [filed for key, look_up in probes if (filed := look_up(key(tokens))) is not None]
-        exact = self._exact.get(topic)
+        exact = self._filed.get(topic)  # no topic is a pattern with wildcards
         return found if exact is None else [exact, *found]
 
     def _probes_for(self, length: int) -> list[Probe]:
