@@ -95,8 +95,8 @@ class Compilation:
 
     @property
     def cost(self) -> int:
-        """How much work the filter may be, in conditions; 25 instructions of RE2 count as one."""
-        return self._conditions + self._instructions // 25
+        """How much work the filter may be, in conditions; 10 instructions of RE2 count as one."""
+        return self._conditions + self._instructions // 10
 
     @contextmanager
     def deeper(self, field: str) -> Iterator[None]:

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from router_node.routing.filter_compilation import MAX_CONDITIONS, has_operators
+from router_node.routing.filter_compilation import MAX_CONDITIONS, MAX_LIST, has_operators
 from router_node.routing.filter_language import compile_filter
 from router_node.routing.filter_values import hashed
 from router_node.routing.range_tree import Range
@@ -31,6 +31,7 @@ _LOW = {"$gte": 0, "$gt": 1}
 _HIGH = {"$lt": 0, "$lte": 1}
 
 Spec = Mapping[str, Any]
+_Part = tuple[str, Any]
 
 
 class Signature(NamedTuple):
@@ -57,21 +58,21 @@ class Conditions:
     def __init__(self, spec: Spec) -> None:
         """Take a filter apart. Raises InvalidInput as compile_filter does, which is called only when need be."""
         self.cost = _simple_cost(spec) or compile_filter(spec).cost
-        self._equal: dict[str, tuple[Spec, Sequence[Hashable]]] = {}
-        self._ranges: dict[str, tuple[Range, list[Spec]]] = {}
-        self._others: list[Spec] = []
+        self._equal: dict[str, tuple[_Part, Sequence[Hashable]]] = {}
+        self._ranges: dict[str, tuple[Range, list[_Part]]] = {}
+        self._others: list[_Part] = []
         self._take(spec)
 
     def signature(self) -> Signature:
         """Return the group that decides most of it."""
         paths: list[str] = []
         combinations = 1
-        for path in sorted(self._equal, key=self._choices):
-            combinations *= len(self._equal[path][1])
+        for choices, path in sorted([(len(values), path) for path, (_, values) in self._equal.items()]):
+            combinations *= choices
             if paths and (combinations > MAX_COMBINATIONS or len(paths) == MAX_EQUALITIES):
                 break
             paths.append(path)
-        return Signature(tuple(sorted(paths)), min(self._ranges, key=self._width, default=None))
+        return Signature(tuple(sorted(paths)), min(self._ranges, key=self._width) if self._ranges else None)
 
     def fits(self, signature: Signature) -> bool:
         """Tell whether it can be filed in a group of that kind, at a few places."""
@@ -85,17 +86,13 @@ class Conditions:
         paths, ranged = signature
         values = [self._equal[path][1] for path in paths]
         keys = values[0] if len(values) == 1 else list(product(*values))
-        rest = [part for path, (part, _) in self._equal.items() if path not in paths]
+        rest = self._others + [part for path, (part, _) in self._equal.items() if path not in paths]
         for path, (_, parts) in self._ranges.items():
             if path != ranged:
                 rest += parts
         decided = len(paths) + (0 if ranged is None else len(self._ranges[ranged][1]))
         span = EVERYTHING if ranged is None else self._ranges[ranged][0]
-        return Filed(keys, span, _joined(rest + self._others), max(1, self.cost - decided))
-
-    def _choices(self, path: str) -> tuple[int, str]:
-        """Order equalities: with one value first, then by how many values would do."""
-        return len(self._equal[path][1]), path
+        return Filed(keys, span, _joined(rest), max(1, self.cost - decided))
 
     def _width(self, path: str) -> tuple[bool, str]:
         """Order ranges: bounded on both sides first, and else in any fixed order."""
@@ -108,15 +105,15 @@ class Conditions:
                 for part in value:
                     self._take(part)
             elif key.startswith("$"):
-                self._others.append({key: value})
+                self._others.append((key, value))
             elif not has_operators(value):
-                self._take_operator(key, "$eq", value, {key: value})
+                self._take_operator(key, "$eq", value, (key, value))
             else:
-                for part in _each(value):
-                    name = next(iter(part))
-                    self._take_operator(key, name, part[name], {key: part})
+                for each in _each(value):
+                    name = next(iter(each))
+                    self._take_operator(key, name, each[name], (key, each))
 
-    def _take_operator(self, path: str, name: str, operand: Any, part: Spec) -> None:
+    def _take_operator(self, path: str, name: str, operand: Any, part: _Part) -> None:
         if path.count(".") >= MAX_STEPS:
             self._others.append(part)
         elif name in ("$eq", "$in") and path not in self._equal and (values := _alternatives(name, operand)):
@@ -124,7 +121,7 @@ class Conditions:
         elif not (name in _LOW or name in _HIGH) or not self._bound(path, name, operand, part):
             self._others.append(part)
 
-    def _bound(self, path: str, name: str, operand: Any, part: Spec) -> bool:
+    def _bound(self, path: str, name: str, operand: Any, part: _Part) -> bool:
         """Take one bound of a path, if it can be looked up beside the other."""
         if type(operand) not in _COMPARABLE:
             return False
@@ -153,7 +150,7 @@ def _simple_cost(spec: Spec) -> int:
         if type(path) is not str or path[:1] == "$":
             return 0
         if type(value) is dict:
-            if not value or not value.keys() <= _COMPARISONS or not all(map(_is_scalar, value.values())):
+            if not value or not all(map(_is_simple, value.keys(), value.values())):
                 return 0
             cost += len(value)
         elif _is_scalar(value):
@@ -161,6 +158,12 @@ def _simple_cost(spec: Spec) -> int:
         else:
             return 0
     return cost if cost <= MAX_CONDITIONS else 0
+
+
+def _is_simple(name: object, operand: Any) -> bool:
+    if name == "$in":
+        return type(operand) is list and len(operand) <= MAX_LIST and all(map(_is_scalar, operand))
+    return name in _COMPARISONS and _is_scalar(operand)
 
 
 def _is_scalar(value: Any) -> bool:
@@ -188,8 +191,7 @@ def _alternatives(name: str, operand: Any) -> Sequence[Hashable]:
     return tuple(dict.fromkeys(map(hashed, operand)))
 
 
-def _joined(parts: Sequence[Spec]) -> Spec:
+def _joined(parts: Sequence[_Part]) -> Spec:
     """Return the filter that asks for all of ``parts``."""
-    if len(parts) < 2:
-        return parts[0] if parts else {}
-    return {"$and": list(parts)}
+    joined = dict(parts)
+    return joined if len(joined) == len(parts) else {"$and": [{key: value} for key, value in parts]}

@@ -22,7 +22,7 @@ from router_node.routing.load import Peak
 from router_node.routing.range_tree import Range
 from router_node.routing.route import Route
 
-MAX_GROUPS = 100
+MAX_GROUPS = 64
 """Groups of an index: each costs every event a look-up. Filters of other kinds are filed by a part of theirs."""
 
 _SCANNED = Signature(())

@@ -49,10 +49,9 @@ class Ranges:
         """Add to ``found`` the routes that an event which came here with ``value``, as it was read, goes to."""
         kind = type(value)
         if kind is Many:
-            if value.numbers is not None:
-                self._match(value.numbers.least, value.numbers.greatest, document, found)
-            if value.texts is not None:
-                self._match(value.texts.least, value.texts.greatest, document, found)
+            for extent in value.extents:
+                if extent is not None:
+                    self._match(extent.least, extent.greatest, document, found)
         elif kind is str or kind is int or kind is float:
             self._match(value, value, document, found)
 

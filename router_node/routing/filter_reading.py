@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from router_node.routing.filter_values import MISSING, hashed, parse_path, reach
 
 Scalar = str | int | float
 Read = Callable[[Mapping[str, Any]], Any]
+
+_PLAIN = frozenset({str, int, float})
 
 NOTHING = object()
 """The value of a path that leads to nothing that could equal a scalar or lie in a range."""
@@ -24,12 +26,20 @@ class Extent(NamedTuple):
 class Many:
     """What a path through or to arrays leads to, when it is more than one scalar."""
 
-    __slots__ = ("keys", "numbers", "texts")
+    __slots__ = ("_extents", "keys")
 
     def __init__(self, keys: set[Hashable]) -> None:
         self.keys = keys
-        self.numbers = _extent([key for key in keys if type(key) in (int, float)])
-        self.texts = _extent([key for key in keys if type(key) is str])
+        self._extents: tuple[Extent | None, Extent | None] | None = None
+
+    @property
+    def extents(self) -> tuple[Extent | None, Extent | None]:
+        """The extent of the numbers, and of the texts; None where there are none."""
+        if self._extents is None:
+            numbers = [key for key in self.keys if type(key) is int or type(key) is float]
+            texts = [key for key in self.keys if type(key) is str] if len(numbers) < len(self.keys) else []
+            self._extents = _extent(numbers), _extent(texts)
+        return self._extents
 
 
 def reader(text: str) -> Read:
@@ -64,12 +74,16 @@ def _distilled(found: Sequence[Any]) -> Any:
     keys: set[Hashable] = set()
     for value in found:
         if type(value) is list:
-            keys.update(hashed(each) for each in value if not isinstance(each, (list, dict)))
+            keys.update(value if _PLAIN.issuperset(map(type, value)) else _scalars(value))
         elif value is MISSING or not isinstance(value, (list, dict)):
             keys.add(hashed(value))
     if len(keys) > 1:
         return Many(keys)
     return keys.pop() if keys else NOTHING
+
+
+def _scalars(values: Sequence[Any]) -> Iterator[Hashable]:
+    return (hashed(each) for each in values if not isinstance(each, (list, dict)))
 
 
 def _extent(values: Sequence[Any]) -> Extent | None:
