@@ -8,8 +8,10 @@ subscriptions and events cost that are made to be slow, against the median of us
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import time
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,16 +24,18 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.flights import first_events
-from benchmarks.matching_parts import Object, filters, hostile, patterns, table_of
+from benchmarks.matching_parts import Object, filters, hostile, patterns, routes_of, table_of
 from benchmarks.report import RESULTS, Goal, machine, print_goals, print_micro, save
 from benchmarks.timing import micros_per_call
 from router_node.routing.filter_language import compile_filter
+from router_node.routing.route import Route
 from router_node.routing.route_table import RouteTable
 from router_node.routing.topic_index import TopicIndex
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 EVENTS = 20_000
 ASKED = 3_000
+TRACED = 100_000
 HOSTILE_AT = 100_000
 ONE_BY_ONE: dict[str, Object] = {
     "filter: one equality": {"payload.origin": "JFK"},
@@ -77,16 +81,29 @@ def main() -> None:
 def measure(count: int) -> Measured:
     """Measure with ``count`` subscriptions."""
     events = [orjson.loads(event.encode()) for event in first_events(EVENTS)]
-    specs = filters(count, [event["payload"] for event in events])
+    routes = routes_of(filters(count, [event["payload"] for event in events]))
+    gc.collect()
+    gc.freeze()  # what the benchmark itself has made is not to be looked through
     before, began = _memory(), time.perf_counter()
-    table = table_of(specs)
+    table = table_of(routes)
     put = (time.perf_counter() - began) / count * 1e6
-    bytes_each = (_memory() - before) / count
+    bytes_each = (_memory() - before) / count if count > TRACED else traced(routes)
     asked = events[:: EVENTS // ASKED]
     matches = sum(len(table.match(event["type"], lambda event=event: event)) for event in asked) / len(asked)  # type: ignore[misc]
     times = [time_of(table, event["type"], event) for event in asked]
     topics = topic_figures(count, sorted({event["type"] for event in events}))
     return Measured(count, put, bytes_each, sum(times) / len(times), quantiles(times, n=100)[98], matches, *topics)
+
+
+def traced(routes: Sequence[Route]) -> float:
+    """Return the bytes that Python allocates for the index of each route."""
+    tracemalloc.start()
+    began, _ = tracemalloc.get_traced_memory()
+    table = table_of(routes)
+    held = tracemalloc.get_traced_memory()[0] - began
+    tracemalloc.stop()
+    del table
+    return held / len(routes)
 
 
 def topic_figures(count: int, topics: Sequence[str]) -> tuple[float, float, float]:
@@ -118,7 +135,7 @@ def time_of(table: RouteTable, topic: str, event: Object) -> float:
 def measure_hostile() -> tuple[float, dict[str, float]]:
     """Return the µs of usual events, the median, and of each case that is made to be slow."""
     events = [orjson.loads(event.encode()) for event in first_events(EVENTS)]
-    table = table_of(filters(HOSTILE_AT, [event["payload"] for event in events]))
+    table = table_of(routes_of(filters(HOSTILE_AT, [event["payload"] for event in events])))
     usual = median(time_of(table, event["type"], event) for event in events[:: EVENTS // ASKED])
     return usual, {name: time_of(table, topic, event) for name, topic, event in hostile(table, events)}
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import product
 from typing import Any
 
+import orjson
+
 from router_client.errors import Conflict
+from router_client.event import MAX_EVENT_BYTES
 from router_node.routing.route import Route
 from router_node.routing.route_table import RouteTable
 
@@ -60,49 +64,68 @@ def patterns(count: int, topics: Sequence[str]) -> list[str]:
     return [*topics, *made]
 
 
-def table_of(specs: Sequence[Object], topic: str = TOPIC) -> RouteTable:
-    """Return a table with a route for each filter."""
+def routes_of(specs: Sequence[Object]) -> list[Route]:
+    """Return a route for each filter, all with one pattern."""
+    topics = (TOPIC,)
+    return [Route(f"s{number}", topics, spec) for number, spec in enumerate(specs)]
+
+
+def table_of(routes: Sequence[Route]) -> RouteTable:
+    """Return a table of routes."""
     table = RouteTable()
-    for number, spec in enumerate(specs):
-        table.put(Route(f"s{number}", (topic,), spec))
+    for route in routes:
+        table.put(route)
     return table
 
 
 def hostile(table: RouteTable, events: Sequence[Object]) -> Iterator[tuple[str, str, Object]]:
-    """Yield what is chosen to be slow, with the topic and event that meet it, having put into the table what it takes.
+    """Yield what is chosen to be slow, with the topic and event that meet it; the table has what it takes meanwhile.
 
-    What one case has put stays for those that follow.
+    Events are no larger than events may be.
     """
     late = next(event for event in events if "dep_delay" in event["payload"])
-    payload = late["payload"]
-    tails = [f"N{number}" for number in range(10_000)]
-    numbers = list(range(-5_000, 5_000))
-    yield "10,000 elements where planes are looked up", *_event(late, tailnum=tails)
-    yield "10,000 numbers where a range is looked up", *_event(late, dep_delay=numbers)
-    everywhere = {name: [*tails, value] if isinstance(value, str) else numbers for name, value in payload.items()}
-    yield "10,000 elements everywhere", *_event(late, **everywhere)
-    _fill(table, ({f"payload.x{one}": None, f"payload.y{two}": None} for one, two in product(range(20), repeat=2)))
-    yield "as many groups as may be, each met", *_event(late)
-    for length in range(7):
-        for number, tokens in enumerate(product(["flights", "*"], repeat=length)):
-            table.put(Route(f"shape {length} {number}", (".".join([*tokens, ">"]),), {}))
-    yield "127 shapes of patterns, each met", ".".join(["flights"] * 7), late
-    _fill(table, ({"$or": [{"payload.v": {"$mod": [10**6, n + m]}} for m in range(490)]} for n in range(4)))
-    _fill(
-        table, ({"payload.tailnum": {"$ne": f"x{number}"}, "payload.w": {"$exists": True}} for number in range(2_000))
-    )
-    yield "all conditions that may be checked one by one", *_event(late, v=3, w=3)
-    yield "the same on an array of 1,000 numbers", *_event(late, v=numbers[:1000], w=3)
+    topic, payload = late["type"], late["payload"]
+    tails, numbers = [f"N{number}" for number in range(10_000)], list(range(-5_000, 5_000))
+    yield "10,000 elements where planes are looked up", topic, _with(late, tailnum=tails)
+    yield "10,000 numbers where a range is looked up", topic, _with(late, dep_delay=numbers)
+    short = {str: [*tails[:1500]], int: numbers[4000:5500]}
+    everywhere = {name: [*short[type(value)], value] for name, value in payload.items()}
+    yield "1,500 elements everywhere", topic, _with(late, **everywhere)
+    groups = ({f"payload.x{one}": None, f"payload.y{two}": None, "id": 1} for one, two in product(range(20), repeat=2))
+    with _filled(table, groups):
+        yield "as many kinds of filters as are told apart", topic, late
+    shapes = [".".join([*tokens, ">"]) for length in range(7) for tokens in product(["flights", "*"], repeat=length)]
+    routes = [Route(f"shape {pattern}", (pattern,), {}) for pattern in shapes]
+    for route in routes:
+        table.put(route)
+    yield "127 shapes of patterns, all of which fit", ".".join(["flights"] * 7), late
+    for route in routes:
+        table.remove(route)
+    with _filled(table, ({"payload.v": {"$mod": [10**6, number]}} for number in range(10_000))):
+        yield "as many conditions as may be checked", topic, _with(late, v=10**7 - 1)
+        yield "the same, with an array of 100 numbers", topic, _with(late, v=[10**7 - 1] * 100)
+    with _filled(table, ({"$or": [{"payload.v": {"$mod": [10**6, n + m]}} for m in range(490)]} for n in range(9))):
+        yield "the same as long $or", topic, _with(late, v=10**7 - 1)
+    slow = ({"payload.v": {"$regex": f"(a|b|ab)*(a|b)*{number}$"}} for number in range(10_000))
+    with _filled(table, slow):
+        yield "the same as expressions that backtrack elsewhere, 100 characters", topic, _with(late, v="ab" * 50)
 
 
-def _event(event: Object, **changed: Any) -> tuple[str, Object]:
-    return "flights.departed.EWR.UA", {**event, "payload": {**event["payload"], **changed}}
+def _with(event: Object, **changed: Any) -> Object:
+    event = {**event, "payload": {**event["payload"], **changed}}
+    assert len(orjson.dumps(event)) <= MAX_EVENT_BYTES
+    return event
 
 
-def _fill(table: RouteTable, specs: Iterator[Object]) -> None:
-    """Put filters until one is refused."""
-    for number, spec in enumerate(specs):
-        try:
-            table.put(Route(f"hostile {number}", (TOPIC,), spec))
-        except Conflict:
-            return
+@contextmanager
+def _filled(table: RouteTable, specs: Iterable[Object]) -> Iterator[None]:
+    """Put filters until one is refused, and take them out in the end."""
+    routes: list[Route] = []
+    with suppress(Conflict):
+        for number, spec in enumerate(specs):
+            route = Route(f"hostile {number}", (TOPIC,), spec)
+            table.put(route)
+            routes.append(route)
+    yield
+    for route in routes:
+        table.remove(route)

@@ -15,14 +15,18 @@ from router_node.routing.route import Route
 _ORDER = attrgetter("order")
 
 
+COMPILED_LATER = 4
+"""Conditions that are compiled when an event first needs them; more are when they are filed, so that no event waits."""
+
+
 class Rest:
-    """A part of filters that is checked on the event, compiled when first needed; ``cost`` is in conditions."""
+    """A part of filters that is checked on the event; ``cost`` is in conditions."""
 
     __slots__ = ("__weakref__", "_spec", "_test", "cost")
 
     def __init__(self, spec: Mapping[str, Any], cost: int) -> None:
         self._spec = spec
-        self._test: Test | None = None
+        self._test: Test | None = compile_filter(spec).matches if cost > COMPILED_LATER else None
         self.cost = cost
 
     def passes(self, document: Mapping[str, Any]) -> bool:
