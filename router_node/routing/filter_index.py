@@ -2,8 +2,8 @@
 
 Filters that fix the same paths and bound the same one make a group. An event's values at those paths are looked up in
 the group at once; what is there has all its equalities met. Ranges are found by bisection (range_tree), and only
-what neither decides is checked, once for all filters that share it (filter_leaf). What is found is exactly what the
-filters pass one by one.
+what neither decides is checked, once for all filters at a place that share it (filter_cell). What is found is exactly
+what the filters pass one by one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from itertools import product
 from operator import itemgetter
 from typing import Any
 
+from router_node.routing.filter_cell import Cell, Rest, Rests
 from router_node.routing.filter_conditions import Conditions, Signature
-from router_node.routing.filter_leaf import Leaf, Rest, Rests
+from router_node.routing.filter_leaf import Leaf
 from router_node.routing.filter_ranges import Ranges
 from router_node.routing.filter_reading import Many, Read, reader
 from router_node.routing.load import Peak
@@ -37,7 +38,7 @@ class FilterIndex:
         self._groups: dict[Signature, _Group] = {}
         self._elsewhere: dict[Route, Signature] = {}
         self._reads: list[Read] = []
-        self._probes: list[tuple[_KeyOf, Callable[[Hashable], Leaf | Ranges | None], int]] = []
+        self._probes: list[tuple[_KeyOf, Callable[[Hashable], Cell | None], int]] = []
         self._size = 0
         self.load = 0
 
@@ -124,16 +125,16 @@ class _Group:
 
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
-        self.cells: dict[Hashable, Leaf | Ranges] = {}
+        self.cells: dict[Hashable, Cell] = {}
         self.peak = Peak()
 
     def add(self, key: Hashable, span: Range, route: Route, rest: Rest | None) -> int:
         """File a route at a key; returns by what the largest load of a key has changed."""
         cell = self.cells.get(key)
         if cell is None:
-            cell = self.cells[key] = Leaf() if self.signature.ranged is None else Ranges()
+            cell = self.cells[key] = Cell()
         load = cell.load
-        cell.add(span, route, rest)
+        cell.add(span, route, rest, Leaf if self.signature.ranged is None else Ranges)
         return self.peak.change(key, cell.load - load) if cell.load != load else 0
 
     def remove(self, key: Hashable, span: Range, route: Route, rest: Rest | None) -> int:
@@ -145,7 +146,7 @@ class _Group:
             del self.cells[key]
         return self.peak.change(key, cell.load - load) if cell.load != load else 0
 
-    def reached(self, values: Sequence[Any]) -> list[Leaf | Ranges]:
+    def reached(self, values: Sequence[Any]) -> list[Cell]:
         """Return what the values of an event lead to when some are Many, by the shorter way.
 
         Those are looking up each combination, and going through what there is.

@@ -1,11 +1,11 @@
-"""The routes whose filters bound the same path and fix others to the same values, by the range they ask for."""
+"""The routes whose filters bound the same path, by the range they ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from router_node.routing.filter_leaf import Leaf, Rest
+from router_node.routing.filter_leaf import Leaf
 from router_node.routing.filter_reading import Many
 from router_node.routing.range_tree import Range, RangeTree, Scalar
 from router_node.routing.route import Route
@@ -15,55 +15,50 @@ FEW_RANGES = 8
 
 
 class Ranges:
-    """Leaves by the range that leads to them. ``load`` is what all of them check."""
+    """Leaves by the range that leads to them."""
 
-    __slots__ = ("_leaves", "_spans", "_trees", "load")
+    __slots__ = ("_leaves", "_spans", "_trees")
 
     def __init__(self) -> None:
         self._spans: list[Range] = []
         self._leaves: list[Leaf] = []
         self._trees: tuple[RangeTree[Leaf], RangeTree[Leaf]] | None = None  # of numbers, of texts
-        self.load = 0
 
     @property
     def is_empty(self) -> bool:
         """Nothing is filed here."""
         return not self._spans and self._trees is None
 
-    def add(self, span: Range, route: Route, rest: Rest | None) -> None:
+    def add(self, span: Range, route: Route) -> None:
         """File a route."""
         for leaf in self._leaves_of(span):
-            self.load -= leaf.load
-            leaf.add(span, route, rest)
-            self.load += leaf.load
+            leaf.add(span, route)
 
-    def remove(self, span: Range, route: Route, rest: Rest | None) -> None:
+    def remove(self, span: Range, route: Route) -> None:
         """Take out a route that is there."""
         for leaf in self._leaves_of(span):
-            self.load -= leaf.load
-            leaf.remove(span, route, rest)
-            self.load += leaf.load
+            leaf.remove(span, route)
         self._tidy(span)
 
-    def match(self, value: Any, document: Mapping[str, Any], found: list[Route]) -> None:
-        """Add to ``found`` the routes that an event which came here with ``value``, as it was read, goes to."""
+    def match(self, value: Any, found: list[Route]) -> None:
+        """Add to ``found`` the routes whose range holds ``value``, as it was read from an event."""
         kind = type(value)
         if kind is Many:
             for extent in value.extents:
                 if extent is not None:
-                    self._match(extent.least, extent.greatest, document, found)
+                    self._match(extent.least, extent.greatest, found)
         elif kind is str or kind is int or kind is float:
-            self._match(value, value, document, found)
+            self._match(value, value, found)
 
-    def _match(self, least: Scalar, greatest: Scalar, document: Mapping[str, Any], found: list[Route]) -> None:
+    def _match(self, least: Scalar, greatest: Scalar, found: list[Route]) -> None:
         text = type(least) is str
         for span, leaf in zip(self._spans, self._leaves, strict=True):
             if span.is_text() is text and span.holds(least, greatest):
-                leaf.match(None, document, found)
+                leaf.match(None, found)
         if self._trees is not None:
             tree = self._trees[text]
             for leaf in tree.at(least) if least == greatest else tree.between(least, greatest):
-                leaf.match(None, document, found)
+                leaf.match(None, found)
 
     def _leaves_of(self, span: Range) -> Sequence[Leaf]:
         if self._trees is None:
@@ -83,7 +78,6 @@ class Ranges:
             for leaf in trees[span.is_text()].leaves_of(span):
                 leaf.take_all(moving)
         self._spans, self._leaves = [], []
-        self.load = sum(leaf.load for tree in trees for leaf in tree)
         return trees
 
     def _tidy(self, span: Range) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from struct import pack
 from typing import Generic, NamedTuple, TypeVar
 
@@ -83,11 +83,6 @@ class RangeTree(Generic[L]):
         self._to: _Edges[L] = _Edges()
         self._forks: dict[tuple[int, int], tuple[_Edges[L], _Edges[L]]] = {}
         self._levels: Counter[int] = Counter()
-
-    def __iter__(self) -> Iterator[L]:
-        yield from self._from.leaves + self._to.leaves
-        for lows, highs in self._forks.values():
-            yield from lows.leaves + highs.leaves
 
     @property
     def is_empty(self) -> bool:

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_node.routing import filter_ranges
-from router_node.routing.filter_leaf import Rest
 from router_node.routing.filter_ranges import Ranges
 from router_node.routing.filter_reading import Many
 from router_node.routing.range_tree import Range, place_of
@@ -38,7 +37,7 @@ def holds(span: Range, low_side: object, high_side: object) -> bool:
 
 def found(filed: Ranges, value: object) -> list[str]:
     routes: list[Route] = []
-    filed.match(value, {}, routes)
+    filed.match(value, routes)
     return sorted(route.name for route in routes)
 
 
@@ -53,10 +52,10 @@ def test_a_value_finds_each_range_that_holds_it_once_while_ranges_come_and_go(
         for number, span in enumerate(spans):
             route = Route(str(number), (), {})
             route.order = number
-            filed.add(span, route, None)
+            filed.add(span, route)
             there[route.name] = span, route
             if data.draw(st.booleans()):
-                filed.remove(*there.pop(data.draw(st.sampled_from(sorted(there)))), None)
+                filed.remove(*there.pop(data.draw(st.sampled_from(sorted(there)))))
 
     for value in values:
         assert found(filed, value) == sorted(name for name, (span, _) in there.items() if holds(span, value, value))
@@ -66,20 +65,5 @@ def test_a_value_finds_each_range_that_holds_it_once_while_ranges_come_and_go(
         if any(holds(span, left, right) for left in values for right in values)
     )
     for span, route in there.values():
-        filed.remove(span, route, None)
+        filed.remove(span, route)
     assert filed.is_empty
-
-
-def test_load_is_what_all_leaves_check_few_or_many() -> None:
-    filed, rest = Ranges(), Rest({"v": {"$ne": 1}}, 3)
-    routes = [Route(str(number), (), {}) for number in range(20)]
-    loads = []
-    for number, route in enumerate(routes):
-        route.order = number
-        filed.add(Range(number, 0, None), route, rest)
-        loads.append(filed.load)
-    for number, route in enumerate(routes):
-        filed.remove(Range(number, 0, None), route, rest)
-
-    assert loads == [3 * number for number in range(1, 21)]
-    assert filed.load == 0
