@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from operator import attrgetter
 from typing import Any
@@ -56,23 +56,21 @@ class RouteTable:
         Raises InvalidInput for a bad filter, and Conflict when events would cost too much: more shapes of patterns
         than topic_index has room for, or more than MAX_LOAD conditions that no look-up decides.
         """
-        self._put(route, Conditions(route.filter) if route.filter else None)
+        self._put(route, _conditions_of(route), self.load)
 
     def replace(self, old: Route, new: Route) -> None:
         """File a route in place of one that is there; raises as put does, and then nothing has changed."""
-        conditions = Conditions(new.filter) if new.filter else None
+        conditions, load = _conditions_of(new), self.load
         self.remove(old)
         try:
-            self._put(new, conditions)
+            self._put(new, conditions, load)
         except Conflict:
-            self.put(old)
+            self._file(old, _conditions_of(old))
             raise
 
     def remove(self, route: Route) -> None:
         """Take out a route that is there."""
-        conditions = Conditions(route.filter) if route.filter else None
-        for pattern in route.topics:
-            self._take_out(pattern, route, conditions)
+        self._take_out(route.topics, route, _conditions_of(route))
 
     def match(self, topic: str, document: Document) -> list[Route]:
         """Return the routes that an event goes to, each once, in the order they were filed."""
@@ -88,43 +86,44 @@ class RouteTable:
                 here.index.match(document(), found)
         return sorted(dict.fromkeys(found), key=_ORDER) if len(found) > 1 else found
 
-    def _put(self, route: Route, conditions: Conditions | None) -> None:
-        route.order = route.order or next(self._orders)
-        for done, pattern in enumerate(route.topics):
-            try:
-                self._file(pattern, route, conditions)
-            except Conflict:
-                for each in route.topics[:done]:
-                    self._take_out(each, route, conditions)
-                raise
-
-    def _file(self, pattern: str, route: Route, conditions: Conditions | None) -> None:
-        here = self._topics.get(pattern)
-        if here is None:
-            here = _Filed()
-            self._topics.put(pattern, here)
-        if conditions is None:
-            here.plain = filed_in_order(here.plain, route)
-            return
-        self._count(pattern, here.add(route, conditions, self._rests))
-        if self.load > MAX_LOAD:
-            self._take_out(pattern, route, conditions)
+    def _put(self, route: Route, conditions: Conditions | None, load: int) -> None:
+        """File a route, unless the load were more than it may be and than it was."""
+        route.order = next(self._orders)
+        self._file(route, conditions)
+        if self.load > max(MAX_LOAD, load):
+            self._take_out(route.topics, route, conditions)
             raise Conflict(
-                f"events on {pattern} would have more than {MAX_LOAD} conditions checked one by one; add an equality "
-                "or a range that narrows it down, or use fewer other conditions",
+                f"events would have more than {MAX_LOAD} conditions checked one by one; add an equality or a range "
+                "that narrows it down, or use fewer other conditions",
                 field="filter",
             )
 
-    def _take_out(self, pattern: str, route: Route, conditions: Conditions | None) -> None:
-        here = self._topics.get(pattern)
-        if here is None:
-            return
-        if conditions is None:
-            take_out(here.plain or [], route)
-        else:
-            self._count(pattern, here.remove(route, conditions))
-        if here.is_empty:
-            self._topics.remove(pattern)
+    def _file(self, route: Route, conditions: Conditions | None) -> None:
+        for done, pattern in enumerate(route.topics):
+            here = self._topics.get(pattern)
+            if here is None:
+                here = _Filed()
+                try:
+                    self._topics.put(pattern, here)
+                except Conflict:
+                    self._take_out(route.topics[:done], route, conditions)
+                    raise
+            if conditions is None:
+                here.plain = filed_in_order(here.plain, route)
+            else:
+                self._count(pattern, here.add(route, conditions, self._rests))
+
+    def _take_out(self, patterns: Sequence[str], route: Route, conditions: Conditions | None) -> None:
+        for pattern in patterns:
+            here = self._topics.get(pattern)
+            if here is None:
+                continue
+            if conditions is None:
+                take_out(here.plain or [], route)
+            else:
+                self._count(pattern, here.remove(route, conditions))
+            if here.is_empty:
+                self._topics.remove(pattern)
 
     def _count(self, pattern: str, load: int) -> None:
         if load:
@@ -176,6 +175,10 @@ class _Filed:
         if not self.index:
             self.index = None
         return left - load
+
+
+def _conditions_of(route: Route) -> Conditions | None:
+    return Conditions(route.filter) if route.filter else None
 
 
 _ORDER = attrgetter("order")

@@ -13,6 +13,7 @@ async def test_a_stored_subscription_that_is_refused_now_does_not_keep_the_node_
     for name, spec in {
         "sound": {"topics": ["a.>"]},
         "broken": {"topics": ["a.>"], "filter": {"a": {"$no": 1}}},
+        "heavy": {"topics": ["a.>"], "filter": {"a": {"$regex": r"\pL"}, "$or": [{"a": {"$mod": [7, 1]}}] * 499}},
     }.items():
         await database.subscriptions.put(name, {"name": name, **spec})
     await database.close()

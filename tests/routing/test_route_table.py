@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from router_client.errors import Conflict, InvalidInput
 from router_client.topics import matches
-from router_node.routing import filter_index
+from router_node.routing import filter_index, route_table
 from router_node.routing.filter_language import compile_filter
 from router_node.routing.route import Route
 from router_node.routing.route_table import FEW, MAX_LOAD, RouteTable
@@ -261,6 +263,35 @@ def test_what_was_checked_one_by_one_can_change_when_nothing_more_can_be_put() -
     table.replace(routes[0], changed)
 
     assert table.match("c", lambda: {"v": -1}) == routes[1:]
+
+
+def test_what_was_put_under_a_higher_limit_can_still_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = RouteTable()
+    routes = [Route(f"s{number}", ("c",), {"v": {"$ne": number}}) for number in range(MAX_LOAD)]
+    for route in routes:
+        table.put(route)
+    monkeypatch.setattr(route_table, "MAX_LOAD", 10)
+
+    table.replace(routes[0], Route("s0", ("c",), {"v": {"$ne": 0}}))
+
+    with pytest.raises(Conflict):
+        table.put(Route("one more", ("c",), {"v": {"$ne": -1}}))
+    assert len(table.match("c", lambda: {"v": -1})) == MAX_LOAD
+
+
+def test_a_route_with_a_pattern_that_is_refused_is_under_none_of_its_patterns() -> None:
+    table = RouteTable()
+    long = [".".join(["a", *tokens, "b", "c", "d"]) for tokens in product("x*", repeat=8)]
+    with suppress(Conflict):
+        for number, pattern in enumerate(long):
+            table.put(Route(str(number), (pattern,), {}))
+    known = table.patterns
+
+    with pytest.raises(Conflict) as refused:
+        table.put(Route("s", ("fits", "*.b.c.d.e.f.g.*.b.c.*.d"), {"v": 1}))
+
+    assert refused.value.field == "topics"
+    assert table.patterns == known
 
 
 def test_few_filters_are_tried_and_more_are_indexed() -> None:
