@@ -45,11 +45,6 @@ class FilterIndex:
     def __len__(self) -> int:
         return self._size
 
-    @property
-    def groups(self) -> int:
-        """How many groups there are."""
-        return len(self._groups)
-
     def add(self, route: Route, conditions: Conditions) -> None:
         """File a route by its filter."""
         signature = self._room_for(route, conditions)

@@ -27,8 +27,6 @@ from router_node.routing.filter_compilation import (
 from router_node.routing.filter_operators import OPERATORS
 from router_node.routing.filter_values import MISSING, check_json, parse_path, reach
 
-Scalar = str | int | float | bool
-
 
 class Filter:
     """A compiled filter. ``cost`` is what checking it may take, in conditions; see Compilation."""

@@ -6,7 +6,7 @@ literal. A topic looks into the dictionary of each shape that its length allows,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -72,9 +72,6 @@ class TopicIndex(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._filed)
-
-    def __iter__(self) -> Iterator[V]:
-        return iter(self._filed.values())
 
     @property
     def shapes(self) -> int:
