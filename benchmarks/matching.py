@@ -1,20 +1,43 @@
-"""What finding the subscriptions of one event costs: ``python -m benchmarks.matching``."""
+"""What finding the subscriptions of one event costs: ``python -m benchmarks.matching``.
+
+For each number of subscriptions, in a process of its own: filing their filters under one pattern and finding those that
+events of real flights pass; filing as many patterns, and finding those that a topic fits, seen before or not. Then what
+subscriptions and events cost that are made to be slow, against the median of usual events.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+import gc
+import multiprocessing
+import time
+import tracemalloc
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, NamedTuple
 
 import orjson
+import psutil  # type: ignore[import-untyped]
+from rich.console import Console
+from rich.table import Table
 
 from benchmarks.flights import first_events
-from benchmarks.report import print_micro
+from benchmarks.matching_parts import Object, filters, hostile, patterns, routes_of, table_of
+from benchmarks.report import RESULTS, Goal, machine, print_goals, print_micro, save
 from benchmarks.timing import micros_per_call
 from router_node.routing.filter_language import compile_filter
+from router_node.routing.route import Route
+from router_node.routing.route_table import RouteTable
 from router_node.routing.topic_index import TopicIndex
 
-COUNT = 5_000
-PATTERNS = 1_000
-FILTERS: dict[str, dict[str, Any]] = {
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+EVENTS = 20_000
+ASKED = 3_000
+TRACED = 100_000
+HOSTILE_AT = 100_000
+ONE_BY_ONE: dict[str, Object] = {
     "filter: one equality": {"payload.origin": "JFK"},
     "filter: over an hour late": {"payload.dep_delay": {"$gt": 60}},
     "filter: three fields": {"payload.origin": "JFK", "payload.distance": {"$gte": 1000}, "priority": {"$lt": 8}},
@@ -22,37 +45,140 @@ FILTERS: dict[str, dict[str, Any]] = {
 }
 
 
-def patterns(topics: list[str]) -> list[str]:
-    """Return PATTERNS patterns, of three shapes and exact, most of which fit none of the topics."""
-    return [f"flights.departed.{n}.>" if n % 2 else f"flights.*.{n}.UA" for n in range(PATTERNS - len(topics))] + topics
+class Measured(NamedTuple):
+    """What was found with ``count`` subscriptions; times in µs, the means of an event, or of a filing."""
+
+    count: int
+    put: float
+    bytes_each: float
+    match: float
+    match_p99: float
+    matches: float
+    topic_put: float
+    topic_new: float
+    topic_known: float
 
 
 def main() -> None:
-    """Measure and print."""
-    objects = [orjson.loads(event.encode()) for event in first_events(COUNT)]
-    topics = [event["type"] for event in objects]
-    filed = patterns(sorted(set(topics)))
-    remembering: TopicIndex[int] = TopicIndex()
-    for number, pattern in enumerate(filed):
-        remembering.add(pattern, number)
-    micros = {f"topic, seen before, {PATTERNS:,} patterns": micros_per_call(remembering.match, topics)}
-    fresh = [f"flights.departed.{number}.XX" for number in range(20_000, 20_000 + COUNT)]
-    micros[f"topic, new, {PATTERNS:,} patterns"] = _first_time(filed, fresh)
-    for name, spec in FILTERS.items():
-        micros[name] = micros_per_call(compile_filter(spec).matches, objects)
-    print_micro("One event", micros)
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.matching", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of subscriptions")
+    parser.add_argument("--out", type=Path, default=RESULTS / "matching.json", help="where the results go, as JSON")
+    chosen = parser.parse_args()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
+        measured = [processes.submit(measure, size).result() for size in chosen.sizes]
+        usual, slow = processes.submit(measure_hostile).result()
+        single = processes.submit(measure_one_by_one).result()
+    print_measured(measured)
+    print_micro(f"{HOSTILE_AT:,} filters and what is made to be slow, one event", {"usual, median": usual, **slow})
+    print_micro("One filter by itself, one event", single)
+    goals = goals_of(measured)
+    print_goals(goals)
+    results = {"sizes": [each._asdict() for each in measured], "usual": usual, "hostile": slow, "one_by_one": single}
+    save(chosen.out, {"machine": machine(), **results, "goals": [goal.to_object() for goal in goals]})
 
 
-def _first_time(filed: list[str], topics: list[str]) -> float:
+def measure(count: int) -> Measured:
+    """Measure with ``count`` subscriptions."""
+    events = [orjson.loads(event.encode()) for event in first_events(EVENTS)]
+    routes = routes_of(filters(count, [event["payload"] for event in events]))
+    gc.collect()
+    gc.freeze()  # what the benchmark itself has made is not to be looked through
+    before, began = _memory(), time.perf_counter()
+    table = table_of(routes)
+    put = (time.perf_counter() - began) / count * 1e6
+    bytes_each = (_memory() - before) / count if count > TRACED else traced(routes)
+    asked = events[:: EVENTS // ASKED]
+    matches = sum(len(table.match(event["type"], lambda event=event: event)) for event in asked) / len(asked)  # type: ignore[misc]
+    times = [time_of(table, event["type"], event) for event in asked]
+    topics = topic_figures(count, sorted({event["type"] for event in events}))
+    return Measured(count, put, bytes_each, sum(times) / len(times), quantiles(times, n=100)[98], matches, *topics)
+
+
+def traced(routes: Sequence[Route]) -> float:
+    """Return the bytes that Python allocates for the index of each route."""
+    tracemalloc.start()
+    began, _ = tracemalloc.get_traced_memory()
+    table = table_of(routes)
+    held = tracemalloc.get_traced_memory()[0] - began
+    tracemalloc.stop()
+    del table
+    return held / len(routes)
+
+
+def topic_figures(count: int, topics: Sequence[str]) -> tuple[float, float, float]:
+    """Return what filing a pattern costs, a topic that is new, and one that is known."""
+    filed = patterns(count, topics)
     index: TopicIndex[int] = TopicIndex()
+    began = time.perf_counter()
     for number, pattern in enumerate(filed):
-        index.add(pattern, number)
+        index.put(pattern, number)
+    put = (time.perf_counter() - began) / count * 1e6
+    fresh = [f"flights.departed.EWR.{number}" for number in range(50_000)]
+    began = time.perf_counter()
+    for topic in fresh:
+        index.match(topic)
+    new = (time.perf_counter() - began) / len(fresh) * 1e6
+    return put, new, micros_per_call(index.match, list(topics) * 100)
 
-    def match_anew(topic: str) -> object:
-        index.remove("no.such.pattern", -1)  # any change makes the index forget what it remembers
-        return index.match(topic)
 
-    return micros_per_call(match_anew, topics[:100])
+def time_of(table: RouteTable, topic: str, event: Object) -> float:
+    """Return the least µs of three that finding the routes of an event takes, when its topic is known."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        table.match(topic, lambda: event)
+        times.append(time.perf_counter() - began)
+    return min(times) * 1e6
+
+
+def measure_hostile() -> tuple[float, dict[str, float]]:
+    """Return the µs of usual events, the median, and of each case that is made to be slow."""
+    events = [orjson.loads(event.encode()) for event in first_events(EVENTS)]
+    table = table_of(routes_of(filters(HOSTILE_AT, [event["payload"] for event in events])))
+    usual = median(time_of(table, event["type"], event) for event in events[:: EVENTS // ASKED])
+    return usual, {name: time_of(table, topic, event) for name, topic, event in hostile(table, events)}
+
+
+def measure_one_by_one() -> dict[str, float]:
+    """Return the µs of filters that are tried by themselves."""
+    events = [orjson.loads(event.encode()) for event in first_events(ASKED)]
+    return {name: micros_per_call(compile_filter(spec).matches, events) for name, spec in ONE_BY_ONE.items()}
+
+
+def print_measured(measured: Sequence[Measured]) -> None:
+    """Print a row for each number of subscriptions."""
+    table = Table(title="One event, µs (filters: all under one pattern, six kinds; patterns: twelve shapes)")
+    for heading in (
+        "subscriptions", "file a filter", "bytes each", "find by filter", "p99", "found",
+        "file a pattern", "topic, new", "topic, known",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for each in measured:
+        table.add_row(f"{each.count:,}", *(f"{value:,.2f}" if value < 10 else f"{value:,.0f}" for value in each[1:]))
+    Console(width=max(Console().width, 130)).print(table)
+
+
+def goals_of(measured: Sequence[Measured]) -> list[Goal]:
+    """Return the goals that the sizes measured can tell of."""
+    at: dict[int, Any] = {each.count: each for each in measured}
+    goals = []
+    if 100_000 in at:
+        goals += [
+            Goal("a new topic among 100,000 patterns", at[100_000].topic_new, at_most=5, unit=" µs"),
+            Goal("a known topic among 100,000 patterns", at[100_000].topic_known, at_most=0.3, unit=" µs"),
+            Goal("an event among 100,000 filters", at[100_000].match, at_most=80, unit=" µs"),
+            Goal("filing 100,000 filters", at[100_000].put / 10, at_most=2, unit=" s"),
+            Goal("a filter's part of the index", at[100_000].bytes_each, at_most=600, unit=" bytes"),
+        ]
+    if {100_000, 1_000_000} <= at.keys():
+        ratio = at[1_000_000].match / at[100_000].match
+        goals.append(Goal("1,000,000 filters / 100,000 filters", ratio, at_most=3))
+    return goals
+
+
+def _memory() -> int:
+    return int(psutil.Process().memory_info().rss)
 
 
 if __name__ == "__main__":

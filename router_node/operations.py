@@ -111,7 +111,7 @@ class Operations:
             spec = SubscriptionSpec.from_object(name, body)
             if name not in registry or registry.spec(name) != spec:
                 registry.put(spec)
-        except InvalidInput as error:
+        except (InvalidInput, Conflict) as error:
             self._pipeline.refused_subscriptions.add(name)
             log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
         else:

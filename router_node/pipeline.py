@@ -23,7 +23,7 @@ from router_node.delivery.undeliverable import Undeliverable
 from router_node.flow.append import Appender, AppendToLog, Relocate
 from router_node.flow.deliver import Dispatch
 from router_node.flow.discard import Discarder
-from router_node.flow.match import Receiver, Routable, RouterEngine
+from router_node.flow.match import Routable, RouterEngine
 from router_node.flow.outbox import OutboxKeeper
 from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
@@ -42,6 +42,7 @@ from router_node.log.port import (
     Position,
 )
 from router_node.routing.registry import Registry
+from router_node.routing.route import Receiver
 from router_node.routing.subscription import Subscription
 from stores.ports import EventStore, Outbox
 
@@ -108,7 +109,7 @@ class Pipeline:
         self.registry = Registry(self._new_dispatch, clock, self._way_in)
         self.scheduler = Scheduler(lanes, settler, clock, self.rang, self._lose)
         self.router = RouterEngine(
-            self.registry.routes_of,
+            self.registry.match,
             global_filters,
             self.persister.offer,
             self._bury_unreadable,

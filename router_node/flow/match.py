@@ -9,6 +9,7 @@ import orjson
 
 from router_node.delivery.item import Head, NotAnEvent
 from router_node.log.port import Entry, Position
+from router_node.routing.route import Route
 
 
 class Routable(Protocol):
@@ -19,42 +20,43 @@ class Routable(Protocol):
         ...
 
 
-class Receiver(Protocol):
-    """A subscription, as this stage sees it."""
+class Document:
+    """An event object, decoded when it is first asked for. Raises ValueError then, if its bytes are no JSON."""
 
-    def offer(self, entry: Entry, position: Position, body: bytes, head: Head) -> None:
-        """Take an event that matched."""
-        ...
+    __slots__ = ("_body", "_decoded")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._decoded: dict[str, Any] | None = None
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the event object."""
+        if self._decoded is None:
+            self._decoded = orjson.loads(self._body)
+        return self._decoded
 
 
-class Route:
-    """A subscription's way in: its name, its filter (None passes everything) and where its events go."""
-
-    __slots__ = ("filter", "name", "receiver")
-
-    def __init__(self, name: str, filter: Routable | None, receiver: Receiver) -> None:  # noqa: A002 - the field's term
-        self.name = name
-        self.filter = filter
-        self.receiver = receiver
+Find = Callable[[str, Callable[[], Mapping[str, Any]], str | None], Sequence[Route]]
 
 
 class RouterEngine:
     """Feeds every event of an entry to persistence first and then to each subscription that matches.
 
+    ``find`` returns the routes of a topic and document, or only that of a target, the third thing it is given.
     ``global_filters`` are a node-wide gate: an event that fails one is stored but routed to nobody, and counted.
     ``defer`` takes an event that is to be routed later, or answers False when its time has come.
     """
 
     def __init__(
         self,
-        routes_of: Callable[[str], Sequence[Route]],
+        find: Find,
         global_filters: Sequence[Routable],
         persist: Callable[[Entry, Position, Head, bytes], None],
         unreadable: Callable[[Entry, Position, bytes, str], None],
         release: Callable[[Entry], None],
         defer: Callable[[Entry, Position, bytes, Head], bool] = lambda *_: False,
     ) -> None:
-        self._routes_of = routes_of
+        self._find = find
         self._global_filters = global_filters
         self._persist = persist
         self._unreadable = unreadable
@@ -91,29 +93,16 @@ class RouterEngine:
         """Tell whether a subscription would get an event that was routed now; nothing is counted."""
         return (
             event.get("target") in (None, name)
-            and any(
-                route.name == name and (route.filter is None or route.filter.matches(event))
-                for route in self._routes_of(event["type"])
-            )
+            and bool(self._find(event["type"], lambda: event, name))
             and all(gate.matches(event) for gate in self._global_filters)
         )
 
-    def _match(self, head: Head, body: bytes) -> list[Route]:
-        target, event = head.target, None
-        found = []
-        for route in self._routes_of(head.topic):
-            if target is not None and route.name != target:
-                continue
-            if route.filter is not None:
-                event = event or orjson.loads(body)
-                if not route.filter.matches(event):
-                    continue
-            found.append(route)
-        if target is not None and not found:
+    def _match(self, head: Head, body: bytes) -> Sequence[Route]:
+        document = Document(body)
+        found = self._find(head.topic, document, head.target)
+        if head.target is not None and not found:
             self.targets_missed += 1
-        if found and self._global_filters:
-            event = event or orjson.loads(body)
-            if not all(gate.matches(event) for gate in self._global_filters):
-                self.filtered_globally += 1
-                return []
+        if found and self._global_filters and not all(gate.matches(document()) for gate in self._global_filters):
+            self.filtered_globally += 1
+            return []
         return found

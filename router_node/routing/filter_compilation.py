@@ -93,6 +93,11 @@ class Compilation:
         self._conditions = 0
         self._instructions = 0
 
+    @property
+    def cost(self) -> int:
+        """How much work the filter may be, in conditions; 10 instructions of RE2 count as one."""
+        return self._conditions + self._instructions // 10
+
     @contextmanager
     def deeper(self, field: str) -> Iterator[None]:
         """Count one level of nesting."""

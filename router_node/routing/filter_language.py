@@ -27,22 +27,15 @@ from router_node.routing.filter_compilation import (
 from router_node.routing.filter_operators import OPERATORS
 from router_node.routing.filter_values import MISSING, check_json, parse_path, reach
 
-Scalar = str | int | float | bool
-
 
 class Filter:
-    """A compiled filter.
+    """A compiled filter. ``cost`` is what checking it may take, in conditions; see Compilation."""
 
-    ``equalities`` are the top-level conditions path -> scalar that must hold, for an index to probe by. Two things an
-    index must mind: a path that leads through an array in the event, or to one, is satisfied by any element, so it
-    falls back on ``matches`` there; and true is not 1 in the language, though Python's dicts take them for one key.
-    """
+    __slots__ = ("_predicate", "cost")
 
-    __slots__ = ("_predicate", "equalities")
-
-    def __init__(self, predicate: Test, equalities: Mapping[str, Scalar]) -> None:
+    def __init__(self, predicate: Test, cost: int) -> None:
         self._predicate = predicate
-        self.equalities = equalities
+        self.cost = cost
 
     def matches(self, document: Mapping[str, Any]) -> bool:
         """Tell whether the event object, a decoded JSON document, passes. Never raises."""
@@ -54,13 +47,9 @@ def compile_filter(spec: Mapping[str, Any], field: str = "filter") -> Filter:
 
     Raises InvalidInput whose ``field`` is the path of the fault, for example ``filter.payload.amount.$gt``.
     """
-    predicate = _compile_query(spec, field, Compilation(_compile_query, _compile_condition))
-    equalities = {}
-    for path, condition in spec.items():
-        wanted = condition.get("$eq") if isinstance(condition, dict) and len(condition) == 1 else condition
-        if not path.startswith("$") and isinstance(wanted, (str, int, float)):
-            equalities[path] = wanted
-    return Filter(predicate, equalities)
+    compilation = Compilation(_compile_query, _compile_condition)
+    predicate = _compile_query(spec, field, compilation)
+    return Filter(predicate, compilation.cost)
 
 
 def _compile_query(spec: object, field: str, compilation: Compilation) -> Test:

@@ -6,18 +6,17 @@ to all of them, each tick or when a partition changes hands, is done to those th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from router_client.errors import Conflict, NotFound
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.high_water import HighWater
 from router_node.flow.deliver import Dispatch
-from router_node.flow.match import Receiver, Route
 from router_node.log.port import PartitionState
-from router_node.routing.filter_language import compile_filter
+from router_node.routing.route import Receiver, Route
+from router_node.routing.route_table import Document, RouteTable
 from router_node.routing.subscription import Subscription
-from router_node.routing.topic_index import TopicIndex
 
 MAX_SUBSCRIPTIONS = 1_000_000
 LOOKED_AT_ONCE = 100
@@ -45,7 +44,7 @@ class Registry:
         self._high_water = HighWater()
         self._frozen: set[int] = set()
         self._waking = self._wake
-        self._topics: TopicIndex[Route] = TopicIndex()
+        self.routes = RouteTable()
         self.changed: Callable[[str], None] = lambda _: None
 
     def __iter__(self) -> Iterator[Dispatch]:
@@ -62,9 +61,12 @@ class Registry:
         """How many are awake."""
         return len(self._awake)
 
-    def routes_of(self, topic: str) -> Sequence[Route]:
-        """Return the routes whose patterns cover ``topic``, each once."""
-        return self._topics.match(topic)
+    def match(self, topic: str, document: Document, target: str | None = None) -> list[Route]:
+        """Return the routes of an event, each once; only that of the subscription ``target`` when it is given."""
+        if target is None:
+            return self.routes.match(topic, document)
+        found = self._by_name.get(target)
+        return [found.route] if found is not None and found.route.takes(topic, document) else []
 
     def specs(self) -> Iterator[SubscriptionSpec]:
         """Yield the spec of every subscription there is now, and wake none."""
@@ -90,25 +92,23 @@ class Registry:
         """Create or change a subscription; it is not woken.
 
         Raises InvalidInput for a bad filter, Conflict when a durable name is asked to become ephemeral or the other
-        way round, or when there are too many.
+        way round, when there are too many, or when finding it would cost every event too much (see RouteTable.put).
         """
-        compiled = compile_filter(spec.filter) if spec.filter else None
+        route = Route(spec.name, spec.topics, spec.filter)
         subscription = self._by_name.get(spec.name)
         if subscription is None:
             if len(self._by_name) >= MAX_SUBSCRIPTIONS:
                 raise Conflict(f"this node has {MAX_SUBSCRIPTIONS} subscriptions; delete some first")
-            subscription = self._by_name[spec.name] = Subscription(spec, self._clock.monotonic(), self._waking)
+            self.routes.put(route)
+            subscription = Subscription(spec, route, self._clock.monotonic(), self._waking)
+            self._by_name[spec.name] = subscription
         else:
-            before = subscription.spec
-            if before.durable != spec.durable:
-                kind = "durable" if before.durable else "ephemeral"
+            if subscription.spec.durable != spec.durable:
+                kind = "ephemeral" if spec.durable else "durable"
                 raise Conflict(f"{spec.name} is {kind} and cannot change that; use another name", field="durable")
-            for pattern in before.topics:
-                self._topics.remove(pattern, subscription.route)
-            subscription.change(spec)
-        subscription.route = Route(spec.name, compiled, self._way_in(subscription))
-        for pattern in spec.topics:
-            self._topics.add(pattern, subscription.route)
+            self.routes.replace(subscription.route, route)
+            subscription.change(spec, route)
+        route.receiver = self._way_in(subscription)
         self.changed(spec.name)
 
     def remove(self, name: str) -> Dispatch | None:
@@ -116,8 +116,7 @@ class Registry:
         subscription = self._by_name.pop(name, None)
         if subscription is None:
             return None
-        for pattern in subscription.spec.topics:
-            self._topics.remove(pattern, subscription.route)
+        self.routes.remove(subscription.route)
         subscription.ended = True
         self._high_water.forget(name)
         self._awake.pop(name, None)

@@ -1,4 +1,4 @@
-"""One subscription of a node: no more than its spec, packed, and its way in while nothing happens to it."""
+"""One subscription of a node: no more than its spec, packed, and its route while nothing happens to it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from router_client.spec import SubscriptionSpec
 from router_node.delivery.item import Head
 from router_node.flow.deliver import Dispatch
-from router_node.flow.match import Receiver, Route
 from router_node.log.port import Entry, Position
 from router_node.routing.packed_spec import pack, unpack
+from router_node.routing.route import Receiver, Route
 
 
 class Subscription:
-    """What is kept of a subscription; its ``dispatch`` is None while it sleeps.
+    """What is kept of a subscription: its ``route`` has topics and filter; ``dispatch`` is None while it sleeps.
 
     It is a Receiver itself: an event that matches a sleeping one is offered here and has it woken by ``wake``.
     ``absent_since`` is when the last consumer of a sleeping one left, in seconds of the monotonic clock.
@@ -21,12 +21,13 @@ class Subscription:
 
     __slots__ = ("_packed", "_wake", "absent_since", "dispatch", "ended", "name", "route")
 
-    route: Route
-
-    def __init__(self, spec: SubscriptionSpec, now: float, wake: Callable[[Subscription], Dispatch]) -> None:
+    def __init__(
+        self, spec: SubscriptionSpec, route: Route, now: float, wake: Callable[[Subscription], Dispatch]
+    ) -> None:
         self._wake = wake
         self._packed = pack(spec)
         self.name = spec.name
+        self.route = route
         self.dispatch: Dispatch | None = None
         self.absent_since = now
         self.ended = False
@@ -34,10 +35,13 @@ class Subscription:
     @property
     def spec(self) -> SubscriptionSpec:
         """What it asks for, unpacked anew for each who asks while it sleeps."""
-        return unpack(self.name, self._packed) if self.dispatch is None else self.dispatch.spec
+        if self.dispatch is not None:
+            return self.dispatch.spec
+        return unpack(self.name, self.route.topics, self.route.filter, self._packed)
 
-    def change(self, spec: SubscriptionSpec) -> None:
+    def change(self, spec: SubscriptionSpec, route: Route) -> None:
         """Take on a changed spec."""
+        self.route = route
         self._packed = pack(spec)
         if self.dispatch is not None:
             self.dispatch.change(spec)

@@ -63,6 +63,11 @@ class Metrics:
         self._gauge("er_partitions_owned", "Partitions owned", lambda: len(p.reader.owned()) // 10)
         self._gauge("er_subscriptions", "Subscriptions", lambda: len(p.registry))
         self._gauge("er_subscriptions_awake", "Subscriptions with more than their spec", lambda: p.registry.awake)
+        self._gauge("er_topic_patterns", "Different topic patterns subscribed to", lambda: p.registry.routes.patterns)
+        self._gauge(
+            "er_topic_shapes", "Kinds of patterns a topic looks into, at most", lambda: p.registry.routes.shapes
+        )
+        self._gauge("er_filter_load", "Conditions checked one by one, at worst", lambda: p.registry.routes.load)
         self._gauge("er_backlog_events", "Unsettled events of all subscriptions", self._backlog)
         self._gauge("er_in_flight", "Deliveries under way", lambda: sum(len(d.in_flight) for d in p.registry))
         self._gauge("er_stored_waits", "Events that publishers wait to have stored", lambda: p.outbox.waiting)

@@ -30,7 +30,8 @@ def names(node: Node) -> Sequence[str]:
 async def test_a_stored_subscription_that_is_refused_now_does_not_keep_the_node_from_starting(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/er.sqlite"
     broken = {"topics": ["a.>"], "filter": {"a": {"$no": 1}}}
-    await (await put_all(url, {"sound": {"topics": ["a.>"]}, "broken": broken})).close()
+    heavy = {"topics": ["a.>"], "filter": {"a": {"$regex": r"\pL"}, "$or": [{"a": {"$mod": [7, 1]}}] * 499}}
+    await (await put_all(url, {"sound": {"topics": ["a.>"]}, "broken": broken, "heavy": heavy})).close()
 
     async with embedded(url) as node:
         assert [spec["name"] for spec in await node.management.subscriptions()] == ["sound"]

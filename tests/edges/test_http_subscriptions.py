@@ -7,7 +7,9 @@ from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 
+from router_node.routing import route_table
 from tests.edges.served import Served
 
 Http = aiohttp.ClientSession
@@ -170,3 +172,21 @@ async def test_what_is_wrong_is_named(http: Http) -> None:
         got, problem = await call(http, method, path, body)
         assert (got, problem.get("status"), problem.get("field")) == (status, status, field), problem
         assert (await call(http, "GET", LATE))[1]["topics"] == ["kept"]
+
+
+async def test_a_filter_that_would_cost_every_event_too_much_is_refused_and_changes_nothing(
+    http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route_table, "FEW", 0)
+    monkeypatch.setattr(route_table, "MAX_LOAD", 1)
+    await call(http, "PUT", LATE, {"topics": ["flights.>"], "filter": {"payload.n": {"$ne": "e1"}}})
+
+    other = {"topics": ["flights.>"], "filter": {"payload.n": {"$ne": "e2"}}}
+    status, problem = await call(http, "PUT", "/v1/subscriptions/other", other)
+    assert (status, problem["code"], problem["field"]) == (409, "conflict", "filter")
+    assert (await call(http, "GET", "/v1/subscriptions/other"))[0] == 404
+    both = {"topics": ["flights.>"], "filter": {"payload.n": {"$nin": ["e1", "e2"]}, "source": {"$ne": "x"}}}
+    assert (await call(http, "PUT", LATE, both))[0] == 409
+    await publish(http, "e1", "e2")
+
+    assert [delivery["event"]["id"] for delivery in await pull(http, max=10, wait_s=5)] == ["e2"]

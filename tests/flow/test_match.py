@@ -4,10 +4,11 @@ from typing import Any
 
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
-from router_node.flow.match import Route, RouterEngine
+from router_node.flow.match import RouterEngine
 from router_node.log.port import Entry, Position
 from router_node.routing.filter_language import compile_filter
-from router_node.routing.topic_index import TopicIndex
+from router_node.routing.route import Route
+from router_node.routing.route_table import Document, RouteTable
 
 
 class Got:
@@ -24,12 +25,13 @@ class Got:
 
 class Bench:
     def __init__(self, *global_filters: dict[str, Any]) -> None:
-        self.topics: TopicIndex[Route] = TopicIndex()
+        self.table = RouteTable()
+        self.by_name: dict[str, Route] = {}
         self.stored: list[bytes] = []
         self.unreadable: list[str] = []
         self.released: list[Entry] = []
         self.engine = RouterEngine(
-            self.topics.match,
+            self.find,
             [compile_filter(spec) for spec in global_filters],
             lambda entry, position, event, body: self.stored.append(body),
             lambda entry, position, body, error: self.unreadable.append(error),
@@ -38,10 +40,15 @@ class Bench:
 
     def subscribe(self, spec: SubscriptionSpec) -> Got:
         got = Got()
-        route = Route(spec.name, compile_filter(spec.filter) if spec.filter else None, got)
-        for pattern in spec.topics:
-            self.topics.add(pattern, route)
+        route = self.by_name[spec.name] = Route(spec.name, spec.topics, spec.filter)
+        route.receiver = got
+        self.table.put(route)
         return got
+
+    def find(self, topic: str, document: Document, target: str | None) -> list[Route]:
+        if target is None:
+            return self.table.match(topic, document)
+        return [route for route in self.by_name.values() if route.name == target and route.takes(topic, document)]
 
     def route(self, *events: Event | bytes) -> list[bytes]:
         bodies = [event.encode() if isinstance(event, Event) else event for event in events]
@@ -83,6 +90,24 @@ def test_a_target_limits_delivery_to_the_subscription_of_that_name() -> None:
     assert bench.engine.targets_missed == 1
 
 
+def test_the_filter_and_topics_of_a_target_still_hold() -> None:
+    bench = Bench()
+    got = bench.subscribe(SubscriptionSpec(name="s", topics=("b", "a.*"), filter={"payload.n": 1}))
+
+    bodies = bench.route(
+        Event(type="a.b", target="s", payload={"n": 1}),
+        Event(type="a.b", target="s", payload={"n": 2}),
+        Event(type="c", target="s", payload={"n": 1}),
+    )
+
+    assert got.bodies == bodies[:1]
+    assert bench.engine.targets_missed == 2
+    assert bench.engine.goes_to("s", {"type": "b", "payload": {"n": 1}})
+    assert not bench.engine.goes_to("s", {"type": "b", "payload": {"n": 2}})
+    assert not bench.engine.goes_to("t", {"type": "b", "payload": {"n": 1}})
+    assert not bench.engine.goes_to("s", {"type": "b", "target": "t", "payload": {"n": 1}})
+
+
 def test_what_a_global_filter_stops_is_stored_and_routed_to_nobody() -> None:
     bench = Bench({"metadata.environment": {"$ne": "test"}}, {"source": {"$exists": True}})
     got = bench.subscribe(SubscriptionSpec(name="s", topics=(">",)))
@@ -103,14 +128,3 @@ def test_what_is_no_event_is_set_aside_and_the_rest_of_its_batch_goes_on() -> No
     assert len(bench.unreadable) == 3
     assert got.bodies == bodies[3:]
     assert len(bench.released) == 1
-
-
-def test_a_removed_pattern_is_forgotten_even_when_its_topic_was_remembered() -> None:
-    topics: TopicIndex[str] = TopicIndex()
-    topics.add("a.*", "s")
-    assert topics.match("a.b") == ("s",)
-
-    topics.remove("a.*", "s")
-    topics.remove("a.b", "never filed")
-
-    assert topics.match("a.b") == ()

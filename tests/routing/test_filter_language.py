@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from router_client.errors import InvalidInput
 from router_node.routing.filter_language import compile_filter
 from router_node.routing.filter_values import hashed, parse_path, reach, same
+from tests.routing.strategies import conditions, documents, filters, lists, values
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SHARED = Path(__file__).parents[3] / "shared" / "cases"
@@ -165,82 +165,6 @@ def test_odd_values_are_matched_without_an_error(condition: Any, value: Any) -> 
         assert compile_filter({path: condition}).matches({"a": value}) in (True, False)
 
 
-def test_equalities_are_what_an_index_may_probe_by() -> None:
-    spec = {
-        "source": "eu",
-        "payload.n": {"$eq": 3},
-        "payload.t": True,
-        "payload.m": {"$gt": 1},
-        "payload.both": {"$eq": 1, "$exists": True},
-        "payload.x": None,
-        "payload.o": {"a": 1},
-        "payload.l": [1],
-        "$or": [{"a": 1}],
-    }
-
-    assert compile_filter(spec).equalities == {"source": "eu", "payload.n": 3, "payload.t": True}
-
-
-texts = st.text(max_size=3) | st.sampled_from(["a", "ab", "10.0.0.1", "\ud800"])
-finite = st.floats(allow_nan=False, allow_infinity=False)
-scalars = st.none() | st.booleans() | st.integers() | st.integers(-2, 2) | finite | texts
-names = st.sampled_from(["a", "b", "0", "1", "payload"])
-documents = st.dictionaries(
-    names,
-    st.recursive(
-        scalars | st.just(float("inf")),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
-    ),
-    max_size=4,
-)
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=2))
-lists = st.lists(values, max_size=3)
-
-
-def operator(name: str, operands: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({name: operands})
-
-
-operators = st.one_of(
-    *[operator(name, values) for name in ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$exists")],
-    *[operator(name, lists) for name in ("$in", "$nin", "$all")],
-    operator("$size", st.integers(0, 4)),
-    operator("$mod", st.sampled_from([[2, 0], [-3, 1], [1.5, 0]])),
-    operator("$type", st.sampled_from(["string", "number", 3, 8, ["int", "double"], "long"])),
-    operator("$prefix", texts),
-    operator("$suffix", texts),
-    operator("$cidr", st.sampled_from(["10.0.0.0/8", "::/0"])),
-    st.fixed_dictionaries(
-        {"$regex": st.sampled_from(["^a", "b$", ".", "[a-c]+"]), "$options": st.sampled_from(["", "i", "msx"])}
-    ),
-)
-paths = st.lists(names, min_size=1, max_size=3).map(".".join)
-
-
-def filters_of(conditions: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.dictionaries(paths, conditions, max_size=2)
-
-
-combined = st.recursive(
-    operators,
-    lambda inner: (
-        operator("$not", inner)
-        | operator("$elemMatch", inner | filters_of(inner | values))
-        | operator("$all", st.lists(operator("$elemMatch", inner), min_size=1, max_size=2))
-        | st.tuples(inner, inner).map(lambda both: both[0] | both[1])
-    ),
-    max_leaves=4,
-)
-conditions = combined | values
-filters = st.recursive(
-    filters_of(conditions),
-    lambda inner: st.tuples(
-        st.sampled_from(["$and", "$or", "$nor"]), st.lists(inner, min_size=1, max_size=3), filters_of(conditions)
-    ).map(lambda parts: {parts[0]: parts[1], **parts[2]}),
-    max_leaves=4,
-)
-
-
 @given(filters, documents)
 def test_a_valid_filter_never_fails_on_a_document(spec: dict[str, Any], document: dict[str, Any]) -> None:
     assert compile_filter(spec).matches(document) in (True, False)
@@ -271,10 +195,3 @@ def test_in_is_any_of_equals_and_all_is_each_of_equals(wanted: list[Any], docume
 def test_the_same_values_have_the_same_key_and_others_another(left: Any, right: Any) -> None:
     assert same(left, left)
     assert (hashed(left) == hashed(right)) is same(left, right)
-
-
-@given(filters, documents)
-def test_a_filter_that_matches_has_its_equalities_met(spec: dict[str, Any], document: dict[str, Any]) -> None:
-    compiled = compile_filter(spec)
-    if compiled.matches(document):
-        assert all(compile_filter({path: wanted}).matches(document) for path, wanted in compiled.equalities.items())

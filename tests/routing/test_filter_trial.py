@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from router_client.errors import InvalidInput, TooLarge
 from router_client.event import from_object
 from router_client.spec import SubscriptionSpec
-from router_node.flow.match import Route, RouterEngine
+from router_node.clock import SystemClock
+from router_node.flow.match import RouterEngine
 from router_node.routing.filter_language import compile_filter
 from router_node.routing.filter_trial import as_kept, try_filter, try_subscription
-from router_node.routing.topic_index import TopicIndex
+from router_node.routing.registry import Registry
 
 
 def spec(**members: Any) -> SubscriptionSpec:
@@ -92,11 +93,10 @@ def test_it_says_what_the_router_does(
     topics: list[str], wanted: dict[str, Any], gates: list[dict[str, Any]], kind: str, target: str | None, n: int
 ) -> None:
     subscription = spec(topics=topics, filter=wanted)
-    index: TopicIndex[Route] = TopicIndex()
-    for pattern in topics:
-        index.add(pattern, Route("billing", compile_filter(wanted), None))  # type: ignore[arg-type]
     none: Any = None
-    router = RouterEngine(index.match, [compile_filter(gate) for gate in gates], none, none, none)
+    registry = Registry(none, SystemClock())
+    registry.put(subscription)
+    router = RouterEngine(registry.match, [compile_filter(gate) for gate in gates], none, none, none)
     event = as_kept({"type": kind, "target": target, "payload": {"n": n}})
 
     assert try_subscription(subscription, event, gates).matches is router.goes_to("billing", event)

@@ -1,0 +1,169 @@
+"""Which of many filters an event passes, without trying them one by one.
+
+Filters that fix the same paths and bound the same one make a group. An event's values at those paths are looked up in
+the group at once; what is there has all its equalities met. Ranges are found by bisection (range_tree), and only
+what neither decides is checked, once for all filters at a place that share it (filter_cell). What is found is exactly
+what the filters pass one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from itertools import product
+from operator import itemgetter
+from typing import Any
+
+from router_node.routing.filter_cell import Cell, Rest, Rests
+from router_node.routing.filter_conditions import Conditions, Signature
+from router_node.routing.filter_leaf import Leaf
+from router_node.routing.filter_ranges import Ranges
+from router_node.routing.filter_reading import Many, Read, reader
+from router_node.routing.load import Peak
+from router_node.routing.range_tree import Range
+from router_node.routing.route import Route
+
+MAX_GROUPS = 64
+"""Groups of an index: each costs every event a look-up. Filters of other kinds are filed by a part of theirs."""
+
+_SCANNED = Signature(())
+_KeyOf = Callable[[list[Any]], Hashable]
+
+
+class FilterIndex:
+    """Routes by their filters. ``load`` is how many conditions are checked one by one for an event, at worst."""
+
+    def __init__(self, rests: Rests) -> None:
+        self._rests = rests
+        self._groups: dict[Signature, _Group] = {}
+        self._elsewhere: dict[Route, Signature] = {}
+        self._reads: list[Read] = []
+        self._probes: list[tuple[_KeyOf, Callable[[Hashable], Cell | None], int]] = []
+        self._size = 0
+        self.load = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, route: Route, conditions: Conditions) -> None:
+        """File a route by its filter."""
+        signature = self._room_for(route, conditions)
+        group = self._groups.get(signature)
+        if group is None:
+            group = self._groups[signature] = _Group(signature)
+            self._arrange()
+        filed = conditions.filed(signature)
+        rest = self._rests.of(filed.rest, filed.cost)
+        for key in filed.keys:
+            self.load += group.add(key, filed.range, route, rest)
+        self._size += 1
+
+    def remove(self, route: Route, conditions: Conditions) -> None:
+        """Take out a route that was added with the same filter."""
+        signature = self._elsewhere.pop(route, None) or conditions.signature()
+        group, filed = self._groups[signature], conditions.filed(signature)
+        rest = self._rests.of(filed.rest, filed.cost)
+        for key in filed.keys:
+            self.load += group.remove(key, filed.range, route, rest)
+        if not group.cells:
+            del self._groups[signature]
+            self._arrange()
+        self._size -= 1
+
+    def match(self, document: Mapping[str, Any], found: list[Route]) -> None:
+        """Add to ``found`` the routes whose filter the event object passes; one may be there more than once."""
+        values = [read(document) for read in self._reads]
+        if Many in map(type, values):
+            self._match_many(values, document, found)
+            return
+        values.append(None)  # at -1, for groups without a range
+        for key_of, look_up, ranged in self._probes:
+            cell = look_up(key_of(values))
+            if cell is not None:
+                cell.match(values[ranged], document, found)
+
+    def _match_many(self, values: Sequence[Any], document: Mapping[str, Any], found: list[Route]) -> None:
+        at: dict[str | None, Any] = dict(zip(self._paths(), values, strict=True))
+        for group in self._groups.values():
+            paths, ranged = group.signature
+            for cell in group.reached([at[path] for path in paths]):
+                cell.match(at.get(ranged), document, found)
+
+    def _room_for(self, route: Route, conditions: Conditions) -> Signature:
+        """Return the group for a filter: the one that decides most of it, of those there are when there are many."""
+        best = conditions.signature()
+        if best in self._groups or len(self._groups) < MAX_GROUPS:
+            return best
+        fitting = filter(conditions.fits, self._groups)
+        self._elsewhere[route] = max(fitting, key=_decides, default=_SCANNED)
+        return self._elsewhere[route]
+
+    def _paths(self) -> Iterator[str]:
+        """Return the paths that groups look at, each once, in a fixed order."""
+        named = (path for paths, ranged in self._groups for path in (*paths, ranged) if path is not None)
+        return iter(dict.fromkeys(named))
+
+    def _arrange(self) -> None:
+        """Make ready what a match goes through, after a group came or went."""
+        at = {path: place for place, path in enumerate(self._paths())}
+        self._reads = [reader(path) for path in at]
+        self._probes = [
+            (_key_of([at[path] for path in paths]), group.cells.get, -1 if ranged is None else at[ranged])
+            for (paths, ranged), group in self._groups.items()
+        ]
+
+
+class _Group:
+    """The filters of one kind, by the values that they fix: the bare value when it is one."""
+
+    __slots__ = ("cells", "peak", "signature")
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+        self.cells: dict[Hashable, Cell] = {}
+        self.peak = Peak()
+
+    def add(self, key: Hashable, span: Range, route: Route, rest: Rest | None) -> int:
+        """File a route at a key; returns by what the largest load of a key has changed."""
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self.cells[key] = Cell()
+        load = cell.load
+        cell.add(span, route, rest, Leaf if self.signature.ranged is None else Ranges)
+        return self.peak.change(key, cell.load - load) if cell.load != load else 0
+
+    def remove(self, key: Hashable, span: Range, route: Route, rest: Rest | None) -> int:
+        """Take out what was added so; returns the same."""
+        cell = self.cells[key]
+        load = cell.load
+        cell.remove(span, route, rest)
+        if cell.is_empty:
+            del self.cells[key]
+        return self.peak.change(key, cell.load - load) if cell.load != load else 0
+
+    def reached(self, values: Sequence[Any]) -> list[Cell]:
+        """Return what the values of an event lead to when some are Many, by the shorter way.
+
+        Those are looking up each combination, and going through what there is.
+        """
+        sets: list[Collection[Hashable]] = [value.keys if type(value) is Many else (value,) for value in values]
+        if len(sets) == 1:
+            keys: Collection[Hashable] = self.cells.keys() & sets[0]
+        elif math.prod(map(len, sets)) <= len(self.cells):
+            keys = [key for key in product(*sets) if key in self.cells]
+        else:
+            keys = [key for key in self.cells if all(map(_is_in, key, sets))]  # type: ignore[call-overload]
+        return [self.cells[key] for key in keys]
+
+
+def _decides(signature: Signature) -> int:
+    """Return how many of a filter's conditions its place in such a group decides."""
+    return len(signature.paths) + (signature.ranged is not None)
+
+
+def _is_in(value: Hashable, among: Collection[Hashable]) -> bool:
+    return value in among
+
+
+def _key_of(places: Sequence[int]) -> _KeyOf:
+    return itemgetter(*places) if places else lambda _: ()
