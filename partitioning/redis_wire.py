@@ -24,7 +24,6 @@ from partitioning.redis_url import Address
 CHECK_S = 1.0
 
 _MORE = object()
-_UNANSWERED: Command = ("CLIENT", "REPLY", "SKIP")
 
 
 class _Wire(asyncio.Protocol):
@@ -63,11 +62,11 @@ class _Wire(asyncio.Protocol):
         """See asyncio.Protocol."""
         self.close(RedisConnectionError(str(exc or "the server closed the connection")))
 
-    def _write(self, commands: Sequence[Command]) -> None:
+    def _write(self, packed: bytes) -> None:
         if self.lost is not None:
             raise _anew(self.lost)
         try:
-            self._transport.write(b"".join(map(_pack, commands)))
+            self._transport.write(packed)
         except RuntimeError as error:
             # uvloop's word for a transport that the peer has reset.
             self.close(RedisConnectionError(str(error)))
@@ -118,7 +117,7 @@ class RedisWire(_Wire):
         """
         if not self._writable.is_set():
             await self.writable()
-        self._write(commands)
+        self._write(b"".join(map(_pack, commands)))
         return await self._expect(len(commands))
 
     @property
@@ -133,7 +132,7 @@ class RedisWire(_Wire):
 
     def tell(self, commands: Sequence[Command]) -> None:
         """Send commands that the server is not to answer. Raises redis-py's ConnectionError."""
-        self._write([part for command in commands for part in (_UNANSWERED, command)])
+        self._write(b"".join(part for command in commands for part in (_UNANSWERED, _pack(command))))
         if self._loop.time() >= self._check_at:
             self._check_at = self._loop.time() + CHECK_S
             self._check()
@@ -149,7 +148,7 @@ class RedisWire(_Wire):
         if self._asked or self.lost is not None:
             return
         with suppress(RedisConnectionError):
-            self._write([("PING",)])
+            self._write(_pack(("PING",)))
             self._expect(1).add_done_callback(_forget)
 
     def pause_writing(self) -> None:
@@ -217,7 +216,7 @@ class RedisListener(_Wire):
 
     async def subscribe(self, channels: Sequence[str]) -> None:
         """Return when the server has confirmed all channels. Raises redis-py's errors."""
-        self._write([("SUBSCRIBE", *channels)])
+        self._write(_pack(("SUBSCRIBE", *channels)))
         while self._confirmed < len(channels):
             await self._change()
 
@@ -261,3 +260,6 @@ def _forget(answer: asyncio.Future[list[Any]]) -> None:
 def _pack(command: Command) -> bytes:
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub says a tuple of one
     return packed
+
+
+_UNANSWERED = _pack(("CLIENT", "REPLY", "SKIP"))

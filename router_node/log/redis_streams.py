@@ -99,7 +99,9 @@ class RedisStreams:
             if index not in accepted_before:
                 by_partition[record.partition, record.kept != ""].append(index)
         calls = [chunk for indexes in by_partition.values() for chunk in _chunks(indexes, records)]
-        replies = await self._pipeline.run([*(self._append_call(records, chunk) for chunk in calls), *then])
+        ahead = self._ahead(records, calls)
+        commands = [*ahead, *(self._append_call(records, chunk) for chunk in calls), *then]
+        replies = (await self._pipeline.run(commands))[len(ahead) :]
         answers: list[Answer] = [index in accepted_before for index in range(len(records))]
         for chunk, reply in zip(calls, replies, strict=False):
             refusal = _refusal(records[chunk[0]].partition, reply)
@@ -109,6 +111,16 @@ class RedisStreams:
                 self._tell([records[index] for index in chunk if answers[index] is False], reply[len(chunk) :])
         self.follower.all_brought()
         return answers, replies[len(calls) :]
+
+    def _ahead(self, records: Sequence[NewRecord], calls: Sequence[Sequence[int]]) -> list[Command]:
+        """Return what is asked before a single append to another node's partition, so that its owner is told first.
+
+        What a script has published and what it replies are written when it has ended, last to whom Redis had something
+        to say first: the caller, if it has a reply coming already. Otherwise the owner waits for one wake-up more.
+        """
+        if len(calls) != 1 or self._token(records[calls[0][0]].partition):
+            return []
+        return [("EXISTS", self._keys.lease(records[calls[0][0]].partition))]
 
     def _tell(self, records: Sequence[NewRecord], brought: Sequence[bytes]) -> None:
         """Tell the follower what was appended in one call, but what has been brought to another node's."""
@@ -132,6 +144,8 @@ class RedisStreams:
             for index, record in enumerate(records)
             if record.dedup_id is not None and (before := self._former(record)) is not None
         ]
+        if not moved:
+            return set()
         found = await self._pipeline.run(
             [("ZSCORE", self._keys.ids(before), dedup_id) for _, before, dedup_id in moved]
         )
