@@ -6,7 +6,6 @@ hundred at once, looks again after ten milliseconds, and keeps no results.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import time
 from typing import Any
@@ -16,7 +15,7 @@ from arq.connections import RedisSettings
 from arq.worker import Worker, func
 
 from benchmarks.flights import first_events
-from benchmarks.role import say, told
+from benchmarks.role import play, say, told
 
 JOB, AT_ONCE, LOOK_S = "handle", 100, 0.01
 
@@ -74,15 +73,5 @@ async def consume(url: str, count: int) -> None:
     await worker.close()
 
 
-async def main() -> None:
-    """Play one part."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("produce", "consume"))
-    parser.add_argument("--redis", required=True)
-    parser.add_argument("--count", type=int, required=True)
-    chosen = parser.parse_args()
-    await (produce if chosen.part == "produce" else consume)(chosen.redis, chosen.count)
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(play(produce, consume, "redis"))

@@ -6,7 +6,6 @@ deliveries may be under way is left as it is by default: 4,000 and 1,000.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import time
 
@@ -15,7 +14,7 @@ import orjson
 from nats.js.api import StorageType, StreamConfig
 
 from benchmarks.flights import first_events
-from benchmarks.role import say, told
+from benchmarks.role import play, say, told
 
 STREAM, DURABLE, FETCH = "flights", "bench", 256
 
@@ -53,15 +52,5 @@ async def consume(url: str, count: int) -> None:
         await told()
 
 
-async def main() -> None:
-    """Play one part."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("produce", "consume"))
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--count", type=int, required=True)
-    chosen = parser.parse_args()
-    await (produce if chosen.part == "produce" else consume)(chosen.url, chosen.count)
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(play(produce, consume))

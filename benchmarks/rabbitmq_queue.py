@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import time
 
@@ -11,7 +10,7 @@ import orjson
 from aio_pika.abc import AbstractIncomingMessage
 
 from benchmarks.flights import first_events
-from benchmarks.role import say, told
+from benchmarks.role import play, say, told
 
 QUEUE, AT_ONCE, PREFETCH = "flights", 100, 1000
 
@@ -58,15 +57,5 @@ async def consume(url: str, count: int) -> None:
         await told()
 
 
-async def main() -> None:
-    """Play one part."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("produce", "consume"))
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--count", type=int, required=True)
-    chosen = parser.parse_args()
-    await (produce if chosen.part == "produce" else consume)(chosen.url, chosen.count)
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(play(produce, consume))

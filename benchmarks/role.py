@@ -6,10 +6,11 @@ leave, so that its CPU time can still be read. Times are time.monotonic(), which
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -94,3 +95,15 @@ def say(**what: Any) -> None:
 async def told() -> None:
     """In the child: wait for the parent's next word: to begin, and in the end to leave."""
     await asyncio.to_thread(sys.stdin.readline)
+
+
+async def play(
+    produce: Callable[[str, int], Awaitable[None]], consume: Callable[[str, int], Awaitable[None]], server: str = "url"
+) -> None:
+    """In the child: play the part that the command line names, with the server that the option ``server`` names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", choices=("produce", "consume"))
+    parser.add_argument(f"--{server}", dest="server", required=True)
+    parser.add_argument("--count", type=int, required=True)
+    chosen = parser.parse_args()
+    await (produce if chosen.part == "produce" else consume)(chosen.server, chosen.count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import time
@@ -12,7 +11,7 @@ from taskiq.api import run_receiver_task
 from taskiq_redis import RedisStreamBroker
 
 from benchmarks.flights import first_events
-from benchmarks.role import say, told
+from benchmarks.role import play, say, told
 
 STREAM, GROUP, TASK, AT_ONCE = "flights", "taskiq", "handle", 100
 
@@ -66,15 +65,5 @@ def _broker(url: str) -> RedisStreamBroker:
     return RedisStreamBroker(url, queue_name=STREAM, consumer_group_name=GROUP, consumer_id="0")
 
 
-async def main() -> None:
-    """Play one part."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("produce", "consume"))
-    parser.add_argument("--redis", required=True)
-    parser.add_argument("--count", type=int, required=True)
-    chosen = parser.parse_args()
-    await (produce if chosen.part == "produce" else consume)(chosen.redis, chosen.count)
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(play(produce, consume, "redis"))
