@@ -73,3 +73,13 @@ def refuse_wide_integers(raw: bytes, field: str) -> None:
         json.loads(raw, parse_int=exact)
     except RecursionError as error:
         raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", field=field) from error
+
+
+def only(body: object, *allowed: str) -> dict[str, Any]:
+    """Return ``body`` as an object that has no other members. Raises InvalidInput."""
+    if not isinstance(body, dict):
+        raise InvalidInput("must be a JSON object", field="body")
+    for name in body:
+        if name not in allowed:
+            raise InvalidInput("unknown member", field=str(name))
+    return body

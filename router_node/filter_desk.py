@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from router_client.errors import InvalidInput
+from router_client.json_input import only
 from router_node.routing.filter_trial import as_kept, read_topics, try_filter, try_subscription
 from router_node.routing.registry import Registry
 from stores.ports import StoredEvent
@@ -57,12 +58,7 @@ class FilterDesk:
 
 
 def _checked(body: object) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        raise InvalidInput("must be a JSON object", field="body")
-    for name in body:
-        if name not in MEMBERS:
-            raise InvalidInput("unknown member", field=str(name))
-    given = {name: value for name, value in body.items() if value is not None}
+    given = {name: value for name, value in only(body, *MEMBERS).items() if value is not None}
     if ("filter" in given) == ("subscription" in given):
         raise InvalidInput("give either a filter, or the name of a subscription", field="filter")
     if ("event" in given) == ("event_id" in given):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from router_client.errors import Conflict, InvalidInput, NotFound, Unavailable
 from router_client.event import parse_time
+from router_client.json_input import only
 from router_client.topics import check_pattern
 from router_node.replaying import RUNNING_AT_MOST, Replaying
 from router_node.routing.registry import Registry
@@ -128,12 +129,7 @@ def replay_object(replay: Replay) -> dict[str, Any]:
 
 
 def _checked(body: object) -> tuple[str, dict[str, Any], float]:
-    if not isinstance(body, dict):
-        raise InvalidInput("must be a JSON object", field="body")
-    for name in body:
-        if name not in MEMBERS:
-            raise InvalidInput("unknown member", field=str(name))
-    given = {name: value for name, value in body.items() if value is not None}
+    given = {name: value for name, value in only(body, *MEMBERS).items() if value is not None}
     if not isinstance(given.get("subscription"), str):
         raise InvalidInput("is required: the subscription that gets the events", field="subscription")
     query: dict[str, Any] = {}

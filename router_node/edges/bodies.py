@@ -131,13 +131,3 @@ def integer(values: Mapping[str, Any], name: str, low: int, high: int, default: 
     if type(value) is not int or not low <= value <= high:
         raise InvalidInput(f"an integer from {low} to {high}", field=name)
     return value
-
-
-def only(body: object, *allowed: str) -> dict[str, Any]:
-    """Return ``body`` as an object that has no other members. Raises InvalidInput."""
-    if not isinstance(body, dict):
-        raise InvalidInput("must be a JSON object", field="body")
-    for name in body:
-        if name not in allowed:
-            raise InvalidInput("unknown member", field=str(name))
-    return body

@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from partitioning.slots import MAX_PARTITIONS
 from router_client.errors import InvalidInput, NotFound
+from router_client.json_input import only
 from router_node.contract import ClusterDesk
-from router_node.edges.bodies import Bodies, integer, only, query
+from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.problems import json_response
 
 

@@ -10,9 +10,10 @@ from starlette.responses import Response
 
 from router_client.errors import InvalidInput, NotFound, Unavailable
 from router_client.event import parse_time
+from router_client.json_input import only
 from router_client.topics import check_pattern
 from router_node.contract import Management
-from router_node.edges.bodies import Bodies, integer, only, query
+from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.connections import Connections
 from router_node.edges.http_deliveries import delivery_object
 from router_node.edges.http_events import letter_object

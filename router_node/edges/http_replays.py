@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from router_client.errors import InvalidInput
 from router_client.event import parse_time
+from router_client.json_input import only
 from router_node.contract import Management
-from router_node.edges.bodies import Bodies, only, query
+from router_node.edges.bodies import Bodies, query
 from router_node.edges.problems import json_response
 
 

@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from router_client import wire
 from router_client.errors import EventRouterError, InvalidInput, NotFound
+from router_client.json_input import only
 from router_node.contract import Delivery, Engine, Management
-from router_node.edges.bodies import Bodies, integer, only, query
+from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.conduct import Fault
 from router_node.edges.connections import Connections
 from router_node.edges.limits import Limits
