@@ -209,9 +209,10 @@ def decode(text: str | bytes) -> dict[str, Any]:
 def plain_publish(text: str) -> Publish | None:
     """Read a publish frame without decoding its events; None for any other, which :func:`decode` is for."""
     read = publish_frame(text)
-    if read is None or ref_of({"ref": read[0].ref}) != read[0].ref:
+    if read is None:
         return None
-    return Publish(read[0].ref, read[0].ack, list(read[1]))
+    frame, events = read
+    return Publish(frame.ref, frame.ack, list(events)) if ref_of({"ref": frame.ref}) == frame.ref else None
 
 
 def ref_of(frame: Mapping[str, Any]) -> Ref | None:

@@ -156,6 +156,9 @@ class Session:
 
     def _hold(self, text: str | None) -> None:
         self._held.append(text)
+        self._call_reader()
+
+    def _call_reader(self) -> None:
         self._more.set()
         self._socket.pause()
 
@@ -248,8 +251,7 @@ class Session:
             case wire.Subscribe():
                 self._held.appendleft(frame)
                 self._held_up = True
-                self._more.set()
-                self._socket.pause()
+                self._call_reader()
             case wire.Unsubscribe():
                 self._unsubscribe(frame)
             case wire.Ping():
@@ -266,11 +268,10 @@ class Session:
             raise TooLarge(f"{len(frame.events)} events; the limit is {self._limits.max_batch}", field="events")
         if frame.ack == "accepted":
             self._engine.begin_publish(frame.events, partial(self._published, frame.ref))
-            self._publishing += 1
-            return
-        task = self._tasks.create_task(self._publish_confirmed(frame), name="websocket publish")
-        self._confirming.add(task)
-        task.add_done_callback(self._confirming.discard)
+        else:
+            task = self._tasks.create_task(self._publish_confirmed(frame), name="websocket publish")
+            self._confirming.add(task)
+            task.add_done_callback(self._confirming.discard)
         self._publishing += 1
 
     async def _publish_confirmed(self, frame: wire.Publish) -> None:

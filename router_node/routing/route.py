@@ -41,14 +41,21 @@ class Route:
         self._whole: Filter | None = None
 
     @property
+    def asked(self) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+        """Its patterns and its filter, as they were written; unpacked for each who asks."""
+        asked = self._asked
+        topics, wanted = orjson.loads(asked) if isinstance(asked, bytes) else asked
+        return tuple(topics), wanted
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """Its patterns."""
-        return tuple(self._unpacked()[0])
+        return self.asked[0]
 
     @property
     def filter(self) -> Mapping[str, Any]:
         """Its filter, as it was written."""
-        return self._unpacked()[1]
+        return self.asked[1]
 
     def pack(self) -> None:
         """Take less room, now that the filter is known to be good; one that is no JSON for orjson stays as it is."""
@@ -58,7 +65,7 @@ class Route:
 
     def takes(self, topic: str, document: Callable[[], Mapping[str, Any]]) -> bool:
         """Tell whether an event on ``topic`` goes this way; ``document`` decodes it, when the filter is to see it."""
-        topics, wanted = self._unpacked()
+        topics, wanted = self.asked
         return any(matches(pattern, topic) for pattern in topics) and (not wanted or self.passes(document()))
 
     def passes(self, document: Mapping[str, Any]) -> bool:
@@ -66,7 +73,3 @@ class Route:
         if self._whole is None:
             self._whole = compile_filter(self.filter)
         return self._whole.matches(document)
-
-    def _unpacked(self) -> tuple[Sequence[str], Mapping[str, Any]]:
-        asked = self._asked
-        return orjson.loads(asked) if isinstance(asked, bytes) else asked

@@ -37,7 +37,7 @@ class Subscription:
         """What it asks for, unpacked anew for each who asks while it sleeps."""
         if self.dispatch is not None:
             return self.dispatch.spec
-        return unpack(self.name, self.route.topics, self.route.filter, self._packed)
+        return unpack(self.name, *self.route.asked, self._packed)
 
     def change(self, spec: SubscriptionSpec, route: Route) -> None:
         """Take on a changed spec."""
