@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-import structlog
-
-from partitioning.errors import RedisUnavailable
-from partitioning.growth import GROWTH_SCRIPTS, Growth, Plan, Routes
+from partitioning.growth import GROWTH_SCRIPTS, Growth, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
@@ -49,20 +45,17 @@ from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
+from router_node.secured import Secured, secure
+from router_node.security.directory_sync import NOTICE
+from router_node.starting import agreed_plan, insist
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
-from stores.errors import StoreUnavailable
 from stores.open import open_database
 from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-START_S = 60.0
 SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
-
-T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 
 class Node:
@@ -77,6 +70,7 @@ class Node:
         retention: Retention,
         destinations: Destinations,
         replaying: Replaying,
+        secured: Secured,
         cluster: Cluster | None = None,
     ) -> None:
         self.settings = settings
@@ -85,6 +79,7 @@ class Node:
         self.metrics = metrics
         self.destinations = destinations
         self.replaying = replaying
+        self.secured = secured
         self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
@@ -192,9 +187,10 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database_url)
         stack.push_async_callback(database.close)
-        await _insist(database.migrate, "the database")
+        await insist(database.migrate, "the database")
         make = _memory_node if settings.redis_url is None else _redis_node
-        async with make(settings, database) as node:
+        async with make(settings, database) as node, node.secured.kept_up():
+            await insist(node.secured.sync.look, "the database")
             stopped = asyncio.Event()
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -249,7 +245,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
         growth = Growth(commands, keys)
-        plan = await _insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
+        plan = await insist(lambda: agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
@@ -292,7 +288,9 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
-        node.cluster.notices["replays"] = node.replaying.stir
+        node.cluster.notices["replays"] = lambda _: node.replaying.stir()
+        node.cluster.notices[NOTICE] = node.secured.sync.heard
+        node.secured.sync.notify = link.notify
         node.metrics.watch(node.cluster)
         async with node.cluster.joined():
             yield node
@@ -368,30 +366,11 @@ def _assemble(
     )
     addresses = Addresses(settings.webhook_networks)
     destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription)
-    metrics = Metrics(pipeline, retention, destinations.counts)
-    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying)
+    secured = secure(settings, database, clock, mine)
+    operations.access = secured.desk
+    metrics = Metrics(pipeline, retention, destinations.counts, secured)
+    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying, secured)
 
 
 async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:
     raise InvalidInput("an embedded node has no replicas; use accepted or stored", field="ack")
-
-
-async def _agreed_plan(growth: Growth, wanted: int) -> Plan:
-    """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
-    await growth.propose(wanted)
-    return await growth.plan() or Plan(wanted)
-
-
-async def _insist(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """Call until it works, for at most ``START_S``: what a node needs may be starting at the same time as the node."""
-    give_up_at = time.monotonic() + START_S
-    pause = 0.2
-    while True:
-        try:
-            return await call()
-        except (StoreUnavailable, RedisUnavailable, OSError) as error:
-            if time.monotonic() + pause > give_up_at:
-                raise
-            log.warning("waiting for what the node needs", what=what, error=str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)

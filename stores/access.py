@@ -24,11 +24,12 @@ class AccessStore(Protocol):
     All methods raise StoreUnavailable when the database is away.
     """
 
-    async def put(self, changed: AccessObject, ends_at_us: int | None, entry: AuditEntry) -> bool:
+    async def put(self, changed: AccessObject, ends_at_us: int | None, entry: AuditEntry) -> int:
         """Create, replace or (without a body) remove what is there, and log it in the same transaction.
 
-        Returns False, and changes nothing, when ``changed.revision`` is not the revision it has: that of
-        :meth:`get`, 0 for what was never there. ``ends_at_us`` is when it is worth nothing any more, None if never.
+        Returns its new revision, or 0 when ``changed.revision`` is not the one it has, which is that of :meth:`get` (0
+        for what was never there): nothing is changed then. ``ends_at_us`` is when it is worth nothing any more, None if
+        never.
         """
         ...
 
@@ -36,7 +37,7 @@ class AccessStore(Protocol):
         """Return what is there; without a body when nothing is."""
         ...
 
-    async def list(self, kind: str, limit: int, after: str = "") -> list[AccessObject]:
+    async def of_kind(self, kind: str, limit: int, after: str = "") -> list[AccessObject]:
         """Return the first objects of a kind by name, of those whose names are beyond ``after``."""
         ...
 
@@ -48,6 +49,6 @@ class AccessStore(Protocol):
         """Return the first changes after a revision, in order, each object once and as it is now."""
         ...
 
-    async def forget(self, before_us: int) -> int:
-        """Remove the rows of what ended before then; returns how many went. This is no change of anything."""
+    async def expire(self, before_us: int, limit: int) -> int:
+        """Remove up to ``limit`` rows of what ended before then; returns how many went. This is no change."""
         ...

@@ -109,7 +109,7 @@ async def search(query: AuditQuery, fetch: Fetch) -> AuditPage:
         f"SELECT {COLUMNS} FROM audit {where}ORDER BY at_us DESC, id DESC LIMIT {query.limit + 1}",
         [value for _, values in conditions for value in values],
     )
-    found = [AuditEntry(*row[:-1], details=orjson.loads(row[-1])) for row in rows[: query.limit]]
+    found = [AuditEntry._make((*row[:-1], orjson.loads(row[-1]))) for row in rows[: query.limit]]
     return AuditPage(found, write_cursor(*found[-1][:2]) if len(rows) > query.limit else None)
 
 

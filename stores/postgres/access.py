@@ -23,10 +23,18 @@ changed AS (
     ON CONFLICT (kind, name) DO UPDATE
     SET revision = excluded.revision, body = excluded.body, ends_at = excluded.ends_at
     WHERE access_objects.revision = $5
-    RETURNING 1
+    RETURNING revision
+),
+logged AS (
+    INSERT INTO audit ({AUDIT_COLUMNS})
+    SELECT $6::bigint, $7::text, $8::text, $9::text, $10::text, $11::text, $12::text, $13::text FROM changed
 )
-INSERT INTO audit ({AUDIT_COLUMNS})
-SELECT $6::bigint, $7::text, $8::text, $9::text, $10::text, $11::text, $12::text, $13::text FROM changed
+SELECT revision FROM changed
+"""
+EXPIRE = """
+DELETE FROM access_objects WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM access_objects WHERE ends_at < $1 ORDER BY ends_at LIMIT $2
+))
 """
 
 
@@ -36,11 +44,12 @@ class PostgresAccess:
     def __init__(self, connection: PostgresConnection) -> None:
         self._connection = connection
 
-    async def put(self, changed: AccessObject, ends_at_us: int | None, entry: AuditEntry) -> bool:
+    async def put(self, changed: AccessObject, ends_at_us: int | None, entry: AuditEntry) -> int:
         """See AccessStore."""
         body = orjson.dumps(changed.body).decode() if changed.body is not None else None
         values = (changed.kind, changed.name, body, ends_at_us, changed.revision)
-        return bool(await self._connection.execute(PUT, *values, *row_of(entry)))
+        async with self._connection.connected(self._connection.bounds.write_s) as connection:
+            return int(await connection.fetchval(PUT, *values, *row_of(entry)) or 0)
 
     async def get(self, kind: str, name: str) -> AccessObject:
         """See AccessStore."""
@@ -50,7 +59,7 @@ class PostgresAccess:
         rows = await self._connection.fetch(sql, kind, name)
         return _object(rows[0]) if rows else AccessObject(kind, name, 0, None)
 
-    async def list(self, kind: str, limit: int, after: str = "") -> list[AccessObject]:
+    async def of_kind(self, kind: str, limit: int, after: str = "") -> list[AccessObject]:
         """See AccessStore."""
         sql = (
             f"SELECT {COLUMNS} FROM access_objects WHERE kind = $1 AND name > $2 AND body IS NOT NULL"
@@ -67,9 +76,9 @@ class PostgresAccess:
         sql = f"SELECT {COLUMNS} FROM access_objects WHERE revision > $1 ORDER BY revision LIMIT $2"
         return [_object(row) for row in await self._connection.fetch(sql, since, limit)]
 
-    async def forget(self, before_us: int) -> int:
+    async def expire(self, before_us: int, limit: int) -> int:
         """See AccessStore."""
-        return await self._connection.execute("DELETE FROM access_objects WHERE ends_at < $1", before_us)
+        return await self._connection.execute(EXPIRE, before_us, limit)
 
 
 def _object(row: Any) -> AccessObject:

@@ -23,6 +23,10 @@ WHERE access_objects.revision = ?5
 LOG = f"{AUDIT.replace('VALUES (', 'SELECT ').removesuffix(')')} WHERE changes() = 1"
 PUT_AND_LOGGED = 3
 """Rows that change when a put takes place: the number, the object and the entry."""
+EXPIRE = """
+DELETE FROM access_objects WHERE (kind, name) IN
+(SELECT kind, name FROM access_objects WHERE ends_at < ? ORDER BY ends_at LIMIT ?)
+"""
 COLUMNS = "kind, name, revision, body"
 
 
@@ -32,12 +36,12 @@ class SqliteAccess:
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
 
-    async def put(self, changed: AccessObject, ends_at_us: int | None, entry: AuditEntry) -> bool:
+    async def put(self, changed: AccessObject, ends_at_us: int | None, entry: AuditEntry) -> int:
         """See AccessStore."""
         body = orjson.dumps(changed.body).decode() if changed.body is not None else None
         values = (changed.kind, changed.name, body, ends_at_us, changed.revision)
         rows = await self._connection.transaction([(NUMBER, [()]), (PUT, [values]), (LOG, [row_of(entry)])])
-        return rows == PUT_AND_LOGGED
+        return (await self.get(changed.kind, changed.name)).revision if rows == PUT_AND_LOGGED else 0
 
     async def get(self, kind: str, name: str) -> AccessObject:
         """See AccessStore."""
@@ -47,7 +51,7 @@ class SqliteAccess:
         rows = await self._connection.read(sql, (kind, name))
         return _object(rows[0]) if rows else AccessObject(kind, name, 0, None)
 
-    async def list(self, kind: str, limit: int, after: str = "") -> list[AccessObject]:
+    async def of_kind(self, kind: str, limit: int, after: str = "") -> list[AccessObject]:
         """See AccessStore."""
         sql = (
             f"SELECT {COLUMNS} FROM access_objects WHERE kind = ? AND name > ? AND body IS NOT NULL"
@@ -64,9 +68,9 @@ class SqliteAccess:
         sql = f"SELECT {COLUMNS} FROM access_objects WHERE revision > ? ORDER BY revision LIMIT ?"
         return [_object(row) for row in await self._connection.read(sql, (since, limit))]
 
-    async def forget(self, before_us: int) -> int:
+    async def expire(self, before_us: int, limit: int) -> int:
         """See AccessStore."""
-        return await self._connection.write("DELETE FROM access_objects WHERE ends_at < ?", (before_us,))
+        return await self._connection.write(EXPIRE, (before_us, limit))
 
 
 def _object(row: tuple[Any, ...]) -> AccessObject:
