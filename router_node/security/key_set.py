@@ -179,16 +179,17 @@ def from_url(url: str, addresses: Addresses, resolver: Callable[[], Resolving]) 
 
     async def read() -> bytes:
         check_literal(url, addresses)
-        async with (
-            guarded_session(resolver(), addresses.may_be_called) as session,
-            session.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response,
-        ):
-            if response.status != 200:
-                raise KeySetUnreadable(f"{url} answers {response.status}")
-            text = bytearray()
-            while len(text) <= MAX_BYTES and (chunk := await response.content.read(MAX_BYTES + 1 - len(text))):
-                text += chunk
-            return _bounded(bytes(text))
+        async with guarded_session(resolver(), addresses.may_be_called) as session:
+            response = await session.get(url, allow_redirects=False, headers={"Accept": "application/json"})
+            try:
+                if response.status != 200:
+                    raise KeySetUnreadable(f"{url} answers {response.status}")
+                text = bytearray()
+                while len(text) <= MAX_BYTES and (chunk := await response.content.read(MAX_BYTES + 1 - len(text))):
+                    text += chunk
+                return _bounded(bytes(text))
+            finally:
+                response.close()  # leaving its context would wait for the end of an answer that may have none
 
     return Source(read, PUBLIC)
 
