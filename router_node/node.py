@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from partitioning.errors import RedisUnavailable
 from partitioning.growth import GROWTH_SCRIPTS, Growth, Plan, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
@@ -49,18 +47,16 @@ from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
+from router_node.security.permit import Permit
+from router_node.starting import insist
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
-from stores.errors import StoreUnavailable
 from stores.open import open_database
 from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-START_S = 60.0
 SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -94,20 +90,33 @@ class Node:
         """The node as contract.Engine."""
         return self
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine."""
         self._check_reachable()
-        return await self.pipeline.publisher.publish(objects, ack=ack)
+        return await self.pipeline.publisher.publish(objects, ack=ack, permit=permit)
 
-    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin_publish(
+        self,
+        objects: Sequence[object],
+        done: Callable[[Results | EventRouterError], None],
+        permit: Permit | None = None,
+    ) -> None:
         """See Engine."""
         self._check_reachable()
-        self.pipeline.publisher.begin(objects, done)
+        self.pipeline.publisher.begin(objects, done, permit)
 
-    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
+    async def publish_events(
+        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine."""
         self._check_reachable()
-        return await self.pipeline.publisher.publish_events(events, ack=ack)
+        return await self.pipeline.publisher.publish_events(events, ack=ack, permit=permit)
+
+    def topics(self, name: str) -> tuple[str, ...]:
+        """See Engine."""
+        return self.pipeline.registry.spec(name).topics
 
     async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
         """See Engine."""
@@ -192,7 +201,7 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database_url)
         stack.push_async_callback(database.close)
-        await _insist(database.migrate, "the database")
+        await insist(database.migrate, "the database")
         make = _memory_node if settings.redis_url is None else _redis_node
         async with make(settings, database) as node:
             stopped = asyncio.Event()
@@ -249,7 +258,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
         growth = Growth(commands, keys)
-        plan = await _insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
+        plan = await insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
@@ -380,18 +389,3 @@ async def _agreed_plan(growth: Growth, wanted: int) -> Plan:
     """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
     await growth.propose(wanted)
     return await growth.plan() or Plan(wanted)
-
-
-async def _insist(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """Call until it works, for at most ``START_S``: what a node needs may be starting at the same time as the node."""
-    give_up_at = time.monotonic() + START_S
-    pause = 0.2
-    while True:
-        try:
-            return await call()
-        except (StoreUnavailable, RedisUnavailable, OSError) as error:
-            if time.monotonic() + pause > give_up_at:
-                raise
-            log.warning("waiting for what the node needs", what=what, error=str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
