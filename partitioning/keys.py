@@ -78,6 +78,10 @@ class Keys:
         """Hash: node id -> when it was last heard of, its incarnation and what it told; "drain <id>" -> asked when."""
         return f"er:{self.cluster}:nodes"
 
+    def tokens(self, action: str, principal: str) -> str:
+        """Hash: what a principal's bucket for an action holds, and as of when."""
+        return f"er:{self.cluster}:tokens:{action}:{principal}"
+
     def channel(self, node: str) -> str:
         """Pub/sub channel of messages for one node."""
         return f"er:{self.cluster}:node:{node}"

@@ -10,6 +10,8 @@ from router_client.errors import EventRouterError
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
 from router_node.access_contract import AccessDesk
+from router_node.security.gate import OPEN, Access
+from router_node.security.permit import Permit
 from stores.ports import (
     AttemptPage,
     AttemptQuery,
@@ -109,14 +111,22 @@ class Attachment(Protocol):
 class Engine(Protocol):
     """Events in, consumers out: what a running node offers to its edges."""
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """Check and append event objects; one result each, in order. Returns when the accepted ones are in the log.
 
+        An event that ``permit`` does not allow has the result Forbidden.
         Raises InvalidInput for an ``ack`` level that is not offered and Unavailable when the log is away.
         """
         ...
 
-    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin_publish(
+        self,
+        objects: Sequence[object],
+        done: Callable[[Results | EventRouterError], None],
+        permit: Permit | None = None,
+    ) -> None:
         """Publish at the level ``accepted`` without waiting; events are appended in the order of the calls.
 
         ``done`` is called once, on the event loop and perhaps before this returns, with the results or with why there
@@ -124,8 +134,14 @@ class Engine(Protocol):
         """
         ...
 
-    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
+    async def publish_events(
+        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """As publish, for events already built; an error among them comes back in its place."""
+        ...
+
+    def topics(self, name: str) -> tuple[str, ...]:
+        """Return the patterns of an existing subscription as they are now. Raises NotFound."""
         ...
 
     async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
@@ -147,8 +163,11 @@ class Engine(Protocol):
 class SubscriptionDesk(Protocol):
     """Durable subscriptions, to operators."""
 
-    async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
-        """Create or replace a durable subscription; returns (created, the full spec)."""
+    async def put_subscription(self, name: str, body: object, *, access: Access = OPEN) -> tuple[bool, dict[str, Any]]:
+        """Create or replace a durable subscription; returns (created, the full spec).
+
+        Raises Forbidden when ``access`` may not subscribe to all its topics, those it has and those it is to have.
+        """
         ...
 
     async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:
@@ -280,8 +299,10 @@ class ClusterDesk(Protocol):
 class ReplayDesk(Protocol):
     """Replays, to operators. All raise Unavailable when the store is away."""
 
-    async def start(self, body: object) -> dict[str, Any]:
-        """Start a replay, as the body of POST /v1/replays says. Raises InvalidInput, NotFound and Conflict."""
+    async def start(self, body: object, *, access: Access = OPEN) -> dict[str, Any]:
+        """Start a replay, as the body of POST /v1/replays says. Raises InvalidInput, NotFound and Conflict, and
+        Forbidden when ``access`` may not read the events.
+        """
         ...
 
     async def list(self) -> list[dict[str, Any]]:
@@ -302,11 +323,12 @@ class ReplayDesk(Protocol):
 class FilterDesk(Protocol):
     """Filters, to operators."""
 
-    async def test(self, body: object) -> dict[str, Any]:
+    async def test(self, body: object, *, access: Access = OPEN) -> dict[str, Any]:
         """Try a filter, or a subscription, against an event, as the body of POST /v1/filters/test says; returns
         {"matches", "conditions"} and what else was asked.
 
-        Raises InvalidInput, NotFound (the subscription, or the stored event) and Unavailable.
+        Raises InvalidInput, NotFound (the subscription, or the stored event; also one that ``access`` may not see) and
+        Unavailable.
         """
         ...
 

@@ -47,6 +47,7 @@ from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
 from router_node.secured import Secured, secure
 from router_node.security.directory_sync import NOTICE
+from router_node.security.permit import Permit
 from router_node.starting import agreed_plan, insist
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
@@ -89,20 +90,33 @@ class Node:
         """The node as contract.Engine."""
         return self
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine."""
         self._check_reachable()
-        return await self.pipeline.publisher.publish(objects, ack=ack)
+        return await self.pipeline.publisher.publish(objects, ack=ack, permit=permit)
 
-    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin_publish(
+        self,
+        objects: Sequence[object],
+        done: Callable[[Results | EventRouterError], None],
+        permit: Permit | None = None,
+    ) -> None:
         """See Engine."""
         self._check_reachable()
-        self.pipeline.publisher.begin(objects, done)
+        self.pipeline.publisher.begin(objects, done, permit)
 
-    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
+    async def publish_events(
+        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine."""
         self._check_reachable()
-        return await self.pipeline.publisher.publish_events(events, ack=ack)
+        return await self.pipeline.publisher.publish_events(events, ack=ack, permit=permit)
+
+    def topics(self, name: str) -> tuple[str, ...]:
+        """See Engine."""
+        return self.pipeline.registry.spec(name).topics
 
     async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
         """See Engine."""

@@ -30,6 +30,8 @@ from router_node.replay_desk import MAX_RATE as SEEK_RATE
 from router_node.replay_desk import ReplayDesk, moment_text
 from router_node.replay_run import Again
 from router_node.requeue import Requeue
+from router_node.security.gate import OPEN, Access
+from router_node.security.permission import check_topics, may_consume, refusal, unknown_event, unknown_letter
 from stores.errors import StoreError
 from stores.moments import micros
 from stores.ports import (
@@ -151,11 +153,14 @@ class Operations:
             await self.others.changed()
         return created
 
-    async def put_subscription(self, name: str, body: object) -> tuple[bool, dict[str, Any]]:
+    async def put_subscription(self, name: str, body: object, *, access: Access = OPEN) -> tuple[bool, dict[str, Any]]:
         """See Management."""
         registry = self._pipeline.registry
         before = registry.spec(name) if name in registry else None
+        if before is not None and not may_consume(access, before.topics):
+            raise refusal(access, f"change subscription {name}", "name")
         spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
+        check_topics(access, spec.topics)
         if before is not None and isinstance(body, dict):
             kept = {each: getattr(before, each) for each in KEPT if each not in body}
             spec = replace(spec, **kept)
@@ -240,7 +245,7 @@ class Operations:
         """See Management."""
         found = await self._stored(self._database.events.load(event_id))
         if found is None:
-            raise NotFound(f"no event with id {event_id} is stored (yet)", field="id")
+            raise unknown_event(event_id)
         return found
 
     async def events(self, query: EventQuery) -> EventPage:
@@ -263,7 +268,7 @@ class Operations:
         """See Management."""
         letter = await self._stored(self._letters.get(letter_id))
         if letter is None:
-            raise NotFound(f"no dead letter {letter_id}", field="id")
+            raise unknown_letter(letter_id)
         return letter
 
     async def replay_dead_letters(self, letter_ids: Sequence[str]) -> int:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router_client.errors import NotFound
 from router_node.contract import Engine, Management
 from router_node.edges.bodies import Bodies
+from router_node.edges.certificates import Proxies
 from router_node.edges.conduct import Conduct
 from router_node.edges.connections import Connections
+from router_node.edges.door import Door
 from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_events import EventRoutes
@@ -27,20 +30,45 @@ from router_node.edges.http_subscriptions import SubscriptionRoutes
 from router_node.edges.limits import Limits
 from router_node.edges.problems import Guard, problem_response, routing_problem
 from router_node.edges.sse import StreamRoutes
+from router_node.edges.watch import Watch
 from router_node.edges.websocket import WebSocketEndpoint
 from router_node.edges.websocket_session import Identity
+from router_node.security.gate import Gate, OpenGate
+from router_node.security.rates import Rates
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class App:
-    """The ASGI application of a node; ``connections`` is what has to end before the node may."""
+@dataclass(frozen=True, slots=True)
+class Security:
+    """What the edges ask of who comes: the gate, the rates, and the load balancers that may name a certificate."""
 
-    def __init__(self, http: ASGIApp, publish: ASGIApp, websocket: ASGIApp, connections: Connections) -> None:
+    gate: Gate = field(default_factory=OpenGate)
+    rates: Rates = field(default_factory=Rates)
+    proxies: Proxies | None = None
+
+
+class App:
+    """The ASGI application of a node; ``connections`` is what has to end before the node may, ``watch`` is run with it.
+
+    ``routes`` is every address of it but the WebSocket's.
+    """
+
+    def __init__(
+        self,
+        http: ASGIApp,
+        publish: ASGIApp,
+        websocket: ASGIApp,
+        routes: Sequence[BaseRoute],
+        connections: Connections,
+        watch: Watch,
+    ) -> None:
         self._http = http
         self._publish = publish
         self._websocket = websocket
+        self.routes = routes
         self.connections = connections
+        self.watch = watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
@@ -63,33 +91,39 @@ def create_app(
     metrics_text: Callable[[], bytes],
     identity: Identity = Identity("", ""),  # noqa: B008 - an immutable tuple
     conduct: Conduct | None = None,
+    security: Security | None = None,
 ) -> App:
     """Put together the application that serves ``engine`` and ``management``."""
     limits = limits or Limits()
+    security = security or Security()
     bodies = Bodies(limits)
     connections = Connections(limits.max_connections, conduct or Conduct())
-    events = EventRoutes(engine, management, bodies, limits)
-    subscriptions = SubscriptionRoutes(engine, management, bodies, connections, limits)
-    deliveries = DeliveryRoutes(management, limits)
+    watch, rates = Watch(), security.rates
+    door = Door(security.gate, connections.conduct, security.proxies, rates.request)
+    events = EventRoutes(engine, management, bodies, limits, rates)
+    subscriptions = SubscriptionRoutes(engine, management, bodies, connections, watch, limits)
+    deliveries = DeliveryRoutes(engine, management, limits)
     operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
     cluster = ClusterRoutes(management.cluster, bodies)
     http = Starlette(
         routes=[
-            _resource("/v1/stream", GET=StreamRoutes(engine, connections, limits).stream),
+            _resource("/v1/stream", GET=StreamRoutes(engine, connections, watch, limits).stream),
             *_event_routes(events, subscriptions, deliveries),
             _resource("/v1/filters/test", POST=FilterRoutes(management.filters, bodies).test),
-            *_replay_routes(ReplayRoutes(management, bodies)),
+            *_replay_routes(ReplayRoutes(engine, management, bodies)),
             *_operator_routes(operations, cluster),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard), Middleware(door.before)],
         exception_handlers={HTTPException: routing_problem},
     )
     http.router.redirect_slashes = False
     return App(
         http,
-        Guard(_plain(events.publish)),
-        WebSocketEndpoint(engine, identity, connections, limits),
+        Guard(door.before(_plain(events.publish))),
+        WebSocketEndpoint(engine, identity, connections, limits, door, rates, watch),
+        http.routes,
         connections,
+        watch,
     )
 
 

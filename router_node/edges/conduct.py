@@ -23,6 +23,10 @@ class Fault(StrEnum):
     NO_HELLO = "no_hello"
     VANISHED = "vanished"
     REFUSED_CONNECTIONS = "refused_connections"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
+    CERTIFICATES_IGNORED = "certificates_ignored"
 
 
 TOLD = {
@@ -32,6 +36,10 @@ TOLD = {
     Fault.NO_HELLO: "a client connected and said no hello",
     Fault.VANISHED: "a client answers no pings and is let go",
     Fault.REFUSED_CONNECTIONS: "connections are refused: the node has as many as it may",
+    Fault.UNAUTHENTICATED: "a client shows no credentials, or none that are valid",
+    Fault.FORBIDDEN: "a client asks for what no policy allows it",
+    Fault.RATE_LIMITED: "a client asks for more than its policies allow it a second",
+    Fault.CERTIFICATES_IGNORED: "a client certificate came in a header from no trusted proxy",
 }
 
 

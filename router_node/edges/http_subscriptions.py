@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.requests import Request
@@ -15,9 +16,13 @@ from router_node.contract import Delivery, Engine, Management
 from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.conduct import Fault
 from router_node.edges.connections import Connections
+from router_node.edges.door import access_of
 from router_node.edges.limits import Limits
 from router_node.edges.problems import json_response
 from router_node.edges.settling import settlement
+from router_node.edges.standing import no_longer, own_subscription
+from router_node.edges.watch import Watch
+from router_node.security.permission import may_see
 
 LOOK_S = 0.1
 """The shortest wait of a pull: so long may the engine take to hand over what is there."""
@@ -27,32 +32,42 @@ class SubscriptionRoutes:
     """Handlers of /v1/subscriptions."""
 
     def __init__(
-        self, engine: Engine, management: Management, bodies: Bodies, connections: Connections, limits: Limits
+        self,
+        engine: Engine,
+        management: Management,
+        bodies: Bodies,
+        connections: Connections,
+        watch: Watch,
+        limits: Limits,
     ) -> None:
         self._engine = engine
         self._management = management
         self._bodies = bodies
         self._connections = connections
+        self._watch = watch
         self._limits = limits
 
     async def put(self, request: Request) -> Response:
         """PUT /v1/subscriptions/{name}."""
         query(request)
         body = await self._bodies.json(request)
-        created, spec = await self._management.put_subscription(request.path_params["name"], body)
+        access = access_of(request)
+        created, spec = await self._management.put_subscription(request.path_params["name"], body, access=access)
         return json_response(spec, 201 if created else 200)
 
     async def all(self, request: Request) -> Response:
         """GET /v1/subscriptions."""
         query(request)
-        return json_response({"subscriptions": await self._management.subscriptions()})
+        access = access_of(request)
+        found = await self._management.subscriptions()
+        return json_response({"subscriptions": [each for each in found if may_see(access, each["topics"])]})
 
     async def one(self, request: Request) -> Response:
         """GET /v1/subscriptions/{name}."""
         query(request)
         name = request.path_params["name"]
         for spec in await self._management.subscriptions():
-            if spec["name"] == name:
+            if spec["name"] == name and may_see(access_of(request), spec["topics"]):
                 return json_response(spec)
         raise NotFound(f"no subscription is named {name}", field="name")
 
@@ -61,7 +76,8 @@ class SubscriptionRoutes:
         backlog = query(request, "backlog").get("backlog", "refuse")
         if backlog not in ("discard", "refuse"):
             raise InvalidInput("one of discard, refuse", field="backlog")
-        await self._management.delete_subscription(request.path_params["name"], discard_backlog=backlog == "discard")
+        name = own_subscription(self._engine, access_of(request), request.path_params["name"])
+        await self._management.delete_subscription(name, discard_backlog=backlog == "discard")
         return Response(status_code=204)
 
     async def pull(self, request: Request) -> Response:
@@ -70,9 +86,11 @@ class SubscriptionRoutes:
         body = only(await self._bodies.json(request), "max", "wait_s")
         most = integer(body, "max", 1, self._limits.max_pull, min(100, self._limits.max_pull))
         wait_s = self._wait_s(body.get("wait_s", 0))
-        puller = _Puller()
-        with self._connections.admitted(puller.stir):
-            attachment = self._engine.attach(request.path_params["name"], puller, most)
+        access = access_of(request)
+        name = own_subscription(self._engine, access, request.path_params["name"])
+        puller = _Puller(lambda: no_longer(self._engine, access, name))
+        with self._connections.admitted(puller.stir), self._watch.over(puller.look):
+            attachment = self._engine.attach(name, puller, most)
             handed_over = False
             try:
                 await puller.first(request, wait_s)
@@ -88,7 +106,8 @@ class SubscriptionRoutes:
         """POST /v1/subscriptions/{name}/settle."""
         query(request)
         said = wire.read_settle(await self._bodies.json(request))
-        unknown = await self._engine.settle(request.path_params["name"], settlement(said))
+        name = own_subscription(self._engine, access_of(request), request.path_params["name"])
+        unknown = await self._engine.settle(name, settlement(said))
         if unknown:
             self._connections.conduct.passing(Fault.UNKNOWN_DELIVERIES, ", ".join(unknown[:5]), len(unknown))
         return json_response({"unknown": unknown})
@@ -102,7 +121,8 @@ class SubscriptionRoutes:
 class _Puller:
     """The consumer behind one pull: it waits for the first deliveries, and takes what came with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, why_not: Callable[[], EventRouterError | None]) -> None:
+        self._why_not = why_not
         self.deliveries: list[Delivery] = []
         self.error: EventRouterError | None = None
         self.abandoned = False
@@ -117,6 +137,12 @@ class _Puller:
         """See Consumer."""
         self.error = error
         self._stirred.set()
+
+    def look(self) -> None:
+        """Wait no longer if this may not go on."""
+        error = self._why_not()
+        if error is not None:
+            self.ended(error)
 
     def stir(self) -> None:
         """Wait no longer: the node stops."""

@@ -94,10 +94,12 @@ async def serve_app(
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(sockets=[listener]), name="http server")
         stopping = tasks.create_task(stop.wait(), name="http server stop")
+        watching = tasks.create_task(app.watch.run(), name="watch over connections")
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not await app.connections.drain(limits.drain_s + 1):
             log.warning("connections did not end in time", left=len(app.connections))
+        watching.cancel()
         server.should_exit = True
 
 

@@ -26,7 +26,11 @@ from router_node.contract import Attachment, Delivery, Engine, Settlement
 from router_node.edges.bodies import integer
 from router_node.edges.conduct import Client, Fault
 from router_node.edges.connections import Connections
+from router_node.edges.door import access_of
 from router_node.edges.limits import Limits
+from router_node.edges.standing import no_longer_within
+from router_node.edges.watch import Watch
+from router_node.security.permission import check_topics
 
 CREDIT = 100
 HEARTBEAT = b": \n\n"
@@ -41,17 +45,28 @@ PARAMETERS = ("topic", "filter", "buffer", "overflow")
 class StreamRoutes:
     """Handler of GET /v1/stream."""
 
-    def __init__(self, engine: Engine, connections: Connections, limits: Limits) -> None:
+    def __init__(self, engine: Engine, connections: Connections, watch: Watch, limits: Limits) -> None:
         self._engine = engine
         self._connections = connections
+        self._watch = watch
         self._limits = limits
 
     async def stream(self, request: Request) -> Response:
         """Open a stream; what is wrong with the request is answered before it begins."""
+        access = access_of(request)
+        spec = _spec(request.query_params)
+        check_topics(access, spec.topics, "topic")
         stream = EventStream(self._limits, self._connections.conduct.client(request.client))
+
+        def look() -> None:
+            error = no_longer_within(access, spec.topics)
+            if error is not None:
+                stream.dismiss(error)
+
         with ExitStack() as stack:
             stack.enter_context(self._connections.admitted(stream.drain))
-            stream.attached = await self._engine.open(_spec(request.query_params), stream, CREDIT)
+            stack.enter_context(self._watch.over(look))
+            stream.attached = await self._engine.open(spec, stream, CREDIT)
             stream.closing = stack.pop_all()
         return stream
 
@@ -79,6 +94,11 @@ class EventStream(Response):
     def ended(self, error: EventRouterError) -> None:
         """See Consumer."""
         self._end(_message({"event": "error", "data": orjson.dumps({"code": error.code, "detail": error.detail})}))
+
+    def dismiss(self, error: EventRouterError) -> None:
+        """End, as its client may see no more, not even what waits."""
+        self._waiting.clear()
+        self.ended(error)
 
     def drain(self) -> None:
         """End: the node stops. The client comes back by itself, to another node."""

@@ -17,6 +17,7 @@ from router_client.json_input import loads
 from router_client.kept_form import Kept
 from router_node.contract import Published, Results
 from router_node.log.port import NewRecord
+from router_node.security.permit import Permit
 
 ACK_LEVELS = ("accepted", "replicated", "stored")
 MAX_DELAY = timedelta(days=30)
@@ -48,17 +49,24 @@ class Publisher:
         self._now_us = now_us
         self._max_event_bytes = max_event_bytes
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine.publish."""
-        return await self._publish([self._read(body) for body in objects], ack)
+        return await self._publish([self._read(body, permit) for body in objects], ack)
 
-    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
+    async def publish_events(
+        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine.publish_events."""
-        return await self._publish([self._take(event) if isinstance(event, Event) else event for event in events], ack)
+        taken = [self._take(event, permit) if isinstance(event, Event) else event for event in events]
+        return await self._publish(taken, ack)
 
-    def begin(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin(
+        self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None], permit: Permit | None
+    ) -> None:
         """See Engine.begin_publish."""
-        accepted = [self._read(body) for body in objects]
+        accepted = [self._read(body, permit) for body in objects]
         self._hand_in(self._append, accepted, [each[1] for each in accepted if type(each) is tuple], done)
 
     async def _publish(self, accepted: Sequence[Accepted], ack: str) -> Results:
@@ -93,27 +101,31 @@ class Publisher:
         stored = await self._stored({each.id for each in results if isinstance(each, Published)})
         return [each if not isinstance(each, Published) or each.id in stored else _not_stored(each) for each in results]
 
-    def _read(self, body: object) -> Accepted:
+    def _read(self, body: object, permit: Permit | None) -> Accepted:
         try:
             if type(body) is Kept and len(body.body) <= self._max_event_bytes:
+                if permit is not None:
+                    permit.check(body.type, len(body.body))
                 return body.id, self._placed(body.id, body.correlation_id, body.priority, body.body, True)
             if isinstance(body, Kept | Raw):
                 body = loads(body.body if isinstance(body, Kept) else bytes(body), "event")
             values = checked(body)
-            return self._record(complete(values), "id" in values)
+            return self._record(complete(values), "id" in values, permit)
         except EventRouterError as error:
             return error
 
-    def _take(self, event: Event) -> Accepted:
+    def _take(self, event: Event, permit: Permit | None) -> Accepted:
         try:
-            return self._record(event.to_object(), True)
+            return self._record(event.to_object(), True, permit)
         except EventRouterError as error:
             return error
 
-    def _record(self, event: dict[str, Any], id_was_chosen: bool) -> tuple[str, NewRecord]:
+    def _record(self, event: dict[str, Any], id_was_chosen: bool, permit: Permit | None) -> tuple[str, NewRecord]:
         if "deliver_at" in event or "expires_at" in event:
             self._check_times(event.get("deliver_at"), event.get("expires_at"))
         body = encode_object(event, self._max_event_bytes)
+        if permit is not None:
+            permit.check(event["type"], len(body))
         event_id = event["id"]
         return event_id, self._placed(event_id, event["correlation_id"], event["priority"], body, id_was_chosen)
 

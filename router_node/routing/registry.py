@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from router_client.errors import Conflict, NotFound
+from router_client.errors import Conflict
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.high_water import HighWater
@@ -17,6 +17,7 @@ from router_node.log.port import PartitionState
 from router_node.routing.route import Receiver, Route
 from router_node.routing.route_table import Document, RouteTable
 from router_node.routing.subscription import Subscription
+from router_node.security.permission import unknown_subscription
 
 MAX_SUBSCRIPTIONS = 1_000_000
 LOOKED_AT_ONCE = 100
@@ -189,5 +190,5 @@ class Registry:
     def _found(self, name: str) -> Subscription:
         found = self._by_name.get(name)
         if found is None:
-            raise NotFound(f"no subscription named {name}; create it with PUT /v1/subscriptions/{name}", field="name")
+            raise unknown_subscription(name)
         return found

@@ -16,6 +16,7 @@ from router_client.errors import EventRouterError, Overloaded
 from router_client.event import MAX_EVENT_BYTES
 from router_node.contract import Published
 from router_node.node import Node, embedded
+from router_node.security.permit import Permit
 from tests.edges.served import Served, served
 
 Http = aiohttp.ClientSession
@@ -216,7 +217,9 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.node, name)
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> list[Published | EventRouterError]:
         if isinstance(self.error, EventRouterError):
             return [self.error for _ in objects]
         raise self.error
