@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from partitioning.growth import GROWTH_SCRIPTS, Growth, Plan, Routes
+from partitioning.growth import GROWTH_SCRIPTS, Growth, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
@@ -47,8 +47,11 @@ from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
+from router_node.security.gate import Gate, OpenGate
 from router_node.security.permit import Permit
-from router_node.starting import insist
+from router_node.security.rates import Rates
+from router_node.security.shared_tokens import RATE_SCRIPTS, SharedTokens
+from router_node.starting import agreed_plan, insist
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
 from stores.open import open_database
@@ -56,7 +59,7 @@ from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
+SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS, *RATE_SCRIPTS)
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +87,8 @@ class Node:
         self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
+        self.gate: Gate = OpenGate()
+        self.rates = Rates()
 
     @property
     def engine(self) -> Node:
@@ -185,7 +190,17 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], No
         async with asyncio.TaskGroup() as tasks:
             leaving = tasks.create_task(_leave_when(stop, node), name="leave")
             await serve(
-                node, node.management, settings, node.metrics.text, node.conduct, stop, ready, host=host, port=port
+                node,
+                node.management,
+                settings,
+                node.metrics.text,
+                node.conduct,
+                stop,
+                ready,
+                host=host,
+                port=port,
+                gate=node.gate,
+                rates=node.rates,
             )
             if not stop.is_set():
                 leaving.cancel()
@@ -258,7 +273,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
         growth = Growth(commands, keys)
-        plan = await insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
+        plan = await insist(lambda: agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
@@ -301,6 +316,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
+        node.rates = Rates(SharedTokens(commands, keys), node.cluster.presence.live)
         node.cluster.notices["replays"] = node.replaying.stir
         node.metrics.watch(node.cluster)
         async with node.cluster.joined():
@@ -383,9 +399,3 @@ def _assemble(
 
 async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:
     raise InvalidInput("an embedded node has no replicas; use accepted or stored", field="ack")
-
-
-async def _agreed_plan(growth: Growth, wanted: int) -> Plan:
-    """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
-    await growth.propose(wanted)
-    return await growth.plan() or Plan(wanted)

@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 
 from partitioning.errors import RedisUnavailable
+from partitioning.growth import Growth, Plan
 from stores.errors import StoreUnavailable
 
 START_S = 60.0
@@ -32,3 +33,9 @@ async def insist(call: Callable[[], Awaitable[T]], what: str) -> T:
             log.warning("waiting for what the node needs", what=what, error=str(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
+
+
+async def agreed_plan(growth: Growth, wanted: int) -> Plan:
+    """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
+    await growth.propose(wanted)
+    return await growth.plan() or Plan(wanted)
