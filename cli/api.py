@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from cli.address import http_url
-from router_client.options import ClientOptions
+from cli.credentials import client_options
 
 REQUEST_S = 30.0
 PAGE = 500
@@ -27,7 +27,7 @@ class Api:
         # Loaded here, as half of the time a command takes to start would be aiohttp's, needed or not.
         from router_client.transports.http_calls import HttpCalls
 
-        self._calls = HttpCalls(http_url(url), ClientOptions(request_timeout_s=REQUEST_S))
+        self._calls = HttpCalls(http_url(url), client_options(request_timeout_s=REQUEST_S))
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import config, dead_letters, deliveries, events, filters, nodes, partitions, replays, subscriptions
+from cli.credentials import Ca, Cert, Key, TokenFile, shown_by
 from cli.doctor import DOCTOR_EPILOG, doctor
 from cli.failures import Commands
 from cli.output import print_line
@@ -34,11 +35,16 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    context.obj = shown_by(token_file, ca, cert, key)
 
 
 app.command(epilog=DEV_EPILOG)(dev)

@@ -21,8 +21,8 @@ from router_node.routing.filter_language import compile_filter
 from router_node.security.algorithms import ALGORITHMS
 
 PREFIX = "ER_"
-NOT_SETTINGS = {"ER_CONFIG", "ER_URL", "ER_TOKEN"}
-LISTS = ("global_filters", "webhook_networks", "jwt_networks", "jwt_algorithms")
+NOT_SETTINGS = {"ER_CONFIG", "ER_URL", "ER_TOKEN", "ER_TOKEN_FILE", "ER_CA", "ER_CERT", "ER_KEY"}
+LISTS = ("global_filters", "webhook_networks", "jwt_networks", "jwt_algorithms", "trusted_proxies")
 _SECRET_OPTION = re.compile(r"(password=)[^&]*")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -57,6 +57,18 @@ class Settings(BaseModel):
     replicas: int = Field(default=1, ge=1, le=10, description="Redis replicas that confirm ack=replicated")
     dedup_window_s: float = Field(default=120.0, ge=1, le=86_400, description="how long an event id is remembered")
     max_event_bytes: int = Field(default=256 * 1024, ge=1024, le=256 * 1024, description="largest encoded event")
+    tls_cert: str | None = Field(default=None, description="PEM file of the node's certificate, with its chain")
+    tls_key: str | None = Field(default=None, description="PEM file of its key")
+    tls_client_ca: str | None = Field(default=None, description="PEM file of who signs clients' certificates")
+    tls_client_auth: str = Field(
+        default="none", pattern="^(none|optional|required)$", description="whether clients must show a certificate"
+    )
+    client_cert_header: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description="header that names clients' certificates"
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(), description="networks of the load balancers whose client_cert_header is believed"
+    )
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="largest HTTP body")
     webhook_networks: tuple[str, ...] = Field(
         default=(), description="private networks that webhooks may be in, and be reached by http://"
@@ -138,7 +150,17 @@ class Settings(BaseModel):
             raise ValueError("jwt_keys needs jwt_issuer and jwt_audience: whose tokens are taken, and for whom")
         return self
 
-    @field_validator("webhook_networks", "jwt_networks")
+    @model_validator(mode="after")
+    def _certificates(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key come together")
+        if self.tls_client_auth != "none" and (self.tls_client_ca is None or self.tls_cert is None):
+            raise ValueError("tls_client_auth needs tls_client_ca, tls_cert and tls_key")
+        if (self.client_cert_header is None) == bool(self.trusted_proxies):
+            raise ValueError("client_cert_header and trusted_proxies come together: nobody else is believed")
+        return self
+
+    @field_validator("webhook_networks", "jwt_networks", "trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:

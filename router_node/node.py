@@ -13,7 +13,7 @@ from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
 from partitioning.redis_connect import connect
-from router_client.errors import ClosedError, Conflict, EventRouterError, InvalidInput, Unavailable
+from router_client.errors import ClosedError, Conflict, EventRouterError, Unavailable
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
 from router_node.clock import SystemClock
@@ -34,7 +34,7 @@ from router_node.filter_desk import FilterDesk
 from router_node.flow.append import AppendToLog, Relocate
 from router_node.flow.record import Recorder
 from router_node.log.memory import MemoryLog
-from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
+from router_node.log.port import DurableLanes, Generations, IngestLog
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
 from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
@@ -48,6 +48,8 @@ from router_node.routing.filter_language import compile_filter
 from router_node.secured import Secured, secure
 from router_node.security.directory_sync import NOTICE
 from router_node.security.permit import Permit
+from router_node.security.rates import Rates
+from router_node.security.shared_tokens import RATE_SCRIPTS, SharedTokens
 from router_node.starting import agreed_plan, insist
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
@@ -56,7 +58,7 @@ from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
+SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS, *RATE_SCRIPTS)
 
 
 class Node:
@@ -84,6 +86,7 @@ class Node:
         self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
+        self.rates = Rates()
 
     @property
     def engine(self) -> Node:
@@ -185,7 +188,17 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], No
         async with asyncio.TaskGroup() as tasks:
             leaving = tasks.create_task(_leave_when(stop, node), name="leave")
             await serve(
-                node, node.management, settings, node.metrics.text, node.conduct, stop, ready, host=host, port=port
+                node,
+                node.management,
+                settings,
+                node.metrics.text,
+                node.conduct,
+                stop,
+                ready,
+                host=host,
+                port=port,
+                gate=node.secured.gate,
+                rates=node.rates,
             )
             if not stop.is_set():
                 leaving.cancel()
@@ -241,7 +254,7 @@ async def _memory_node(settings: Settings, database: Database) -> AsyncIterator[
         SystemClock(),
         SoleOwner(),
         generations=memory,
-        append_replicated=_not_replicated,
+        append_replicated=memory.append_replicated,
         place=Routes(partitions).partition_of,
     )
     await node.management.load_subscriptions()
@@ -302,6 +315,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
+        node.rates = Rates(SharedTokens(commands, keys), node.cluster.presence.live)
         node.cluster.notices["replays"] = lambda _: node.replaying.stir()
         node.cluster.notices[NOTICE] = node.secured.sync.heard
         node.secured.sync.notify = link.notify
@@ -384,7 +398,3 @@ def _assemble(
     operations.access = secured.desk
     metrics = Metrics(pipeline, retention, destinations.counts, secured)
     return Node(settings, pipeline, operations, metrics, retention, destinations, replaying, secured)
-
-
-async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:
-    raise InvalidInput("an embedded node has no replicas; use accepted or stored", field="ack")

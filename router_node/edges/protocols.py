@@ -17,8 +17,10 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request
 
 from router_node.edges.app import App
+from router_node.edges.certificates import CERTIFICATE, of_connection
 from router_node.edges.conduct import Fault
 from router_node.edges.websocket_session import SOCKET
+from router_node.security.principal import Certificate
 
 MAX_HEAD_BYTES = 64 * 1024
 GATHERED_BYTES = 16 * 1024
@@ -81,10 +83,12 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     _head_bytes: int | None = None
+    _certificate: Certificate | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """See uvicorn."""
         super().connection_made(transport)
+        self._certificate = of_connection(transport)
         self.transport = cast(asyncio.Transport, _Gathering(transport))
 
     def handle_websocket_upgrade(self) -> None:
@@ -107,6 +111,8 @@ class HttpProtocol(HttpToolsProtocol):
         """See uvicorn."""
         self._head_bytes = 0
         super().on_message_begin()
+        if self._certificate is not None:
+            cast(dict[str, object], self.scope)[CERTIFICATE] = self._certificate
 
     def on_headers_complete(self) -> None:
         """See uvicorn."""
@@ -137,6 +143,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             cast(dict[str, object], self.scope["extensions"])[SOCKET] = self
+            certificate = of_connection(self.transport)
+            if certificate is not None:
+                cast(dict[str, object], self.scope)[CERTIFICATE] = certificate
 
     def send_receive_event_to_app(self) -> None:
         """See uvicorn."""

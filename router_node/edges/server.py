@@ -7,17 +7,22 @@ import math
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 import uvicorn
 
 from router_node.config import Settings
 from router_node.contract import Engine, Management
-from router_node.edges.app import App, create_app
+from router_node.edges.app import App, Security, create_app
+from router_node.edges.certificates import Proxies
 from router_node.edges.conduct import Conduct
 from router_node.edges.limits import Limits
 from router_node.edges.protocols import HttpProtocol, WebSocketProtocol, bound_unread
+from router_node.edges.tls import Files, Tls
 from router_node.edges.websocket_session import Identity
+from router_node.security.gate import Gate
+from router_node.security.rates import Rates
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than load balancers keep an idle connection, so that they close it and not we
@@ -70,36 +75,62 @@ async def serve(
     *,
     host: str,
     port: int,
+    gate: Gate,
+    rates: Rates,
 ) -> None:
     """Serve until ``stop`` is set, then let what is under way end, for a bounded time, and return.
 
     ``ready`` is told the address, such as ``http://127.0.0.1:8080``, once connections are taken; port 0 takes a free
-    one. Raises OSError when the address cannot be listened on. Cancelling it closes everything at once.
+    one. Raises OSError when the address cannot be listened on or the TLS files cannot be used.
+    Cancelling it closes everything at once.
     """
     limits = Limits(max_event_bytes=settings.max_event_bytes, max_body_bytes=settings.max_body_bytes)
     identity = Identity(settings.node_id, settings.cluster)
-    app = create_app(engine, management, limits=limits, metrics_text=metrics_text, identity=identity, conduct=conduct)
+    tls = _tls(settings)
+    header, networks = settings.client_cert_header, settings.trusted_proxies
+    security = Security(gate, rates, Proxies(header, networks) if header is not None else None)
+    app = create_app(
+        engine,
+        management,
+        limits=limits,
+        metrics_text=metrics_text,
+        identity=identity,
+        conduct=conduct,
+        security=security,
+    )
     listener = listen(host, port, reuse_port=settings.reuse_port)
     with listener:
-        ready_at = f"http://{_shown(host)}:{listener.getsockname()[1]}"
-        await serve_app(app, listener, limits, stop, lambda: ready(ready_at))
+        ready_at = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
+        await serve_app(app, listener, limits, stop, lambda: ready(ready_at), tls)
 
 
 async def serve_app(
-    app: App, listener: socket.socket, limits: Limits, stop: asyncio.Event, ready: Callable[[], None]
+    app: App,
+    listener: socket.socket,
+    limits: Limits,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    tls: Tls | None = None,
 ) -> None:
     """Serve ``app`` on a listening socket until ``stop`` is set; see :func:`serve`."""
     bound_unread(listener, limits.unread_s)
-    server = _Server(_config(app, limits), ready)
+    config = _config(app, limits)
+    if tls is not None:
+        config.load()
+        config.ssl = tls.context
+    server = _Server(config, ready)
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(sockets=[listener]), name="http server")
         stopping = tasks.create_task(stop.wait(), name="http server stop")
-        watching = tasks.create_task(app.watch.run(), name="watch over connections")
+        watching = [tasks.create_task(app.watch.run(), name="watch over connections")]
+        if tls is not None:
+            watching.append(tasks.create_task(tls.keep_up(), name="TLS files"))
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not await app.connections.drain(limits.drain_s + 1):
             log.warning("connections did not end in time", left=len(app.connections))
-        watching.cancel()
+        for task in watching:
+            task.cancel()
         server.should_exit = True
 
 
@@ -142,6 +173,13 @@ def _config(app: App, limits: Limits) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(limits.drain_s),
     )
+
+
+def _tls(settings: Settings) -> Tls | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    client_ca = Path(settings.tls_client_ca) if settings.tls_client_ca is not None else None
+    return Tls(Files(Path(settings.tls_cert), Path(settings.tls_key), client_ca, settings.tls_client_auth))
 
 
 def _shown(host: str) -> str:
