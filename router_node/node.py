@@ -30,6 +30,7 @@ from router_node.contract import Attachment, Consumer, Results, Settlement
 from router_node.delivery.right import Right
 from router_node.destinations.addresses import Addresses
 from router_node.destinations.destinations import Destinations
+from router_node.edges.security import security_of
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.filter_desk import FilterDesk
@@ -47,10 +48,11 @@ from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
-from router_node.security.gate import Gate, OpenGate
+from router_node.security.gate import OpenGate
 from router_node.security.permit import Permit
 from router_node.security.rates import Rates
-from router_node.security.shared_tokens import RATE_SCRIPTS, SharedTokens
+from router_node.security.seats import Seats
+from router_node.security.shared_counts import COUNT_SCRIPTS, SharedSeats, SharedTokens
 from router_node.starting import agreed_plan, insist
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
@@ -59,7 +61,7 @@ from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS, *RATE_SCRIPTS)
+SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS, *COUNT_SCRIPTS)
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +89,7 @@ class Node:
         self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
-        self.gate: Gate = OpenGate()
-        self.rates = Rates()
+        self.security = security_of(settings, OpenGate())
 
     @property
     def engine(self) -> Node:
@@ -199,8 +200,7 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], No
                 ready,
                 host=host,
                 port=port,
-                gate=node.gate,
-                rates=node.rates,
+                security=node.security,
             )
             if not stop.is_set():
                 leaving.cancel()
@@ -316,7 +316,9 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
-        node.rates = Rates(SharedTokens(commands, keys), node.cluster.presence.live)
+        live = node.cluster.presence.live
+        seats = Seats(SharedSeats(commands, keys, settings.node_id), live)
+        node.security = replace(node.security, rates=Rates(SharedTokens(commands, keys), live), seats=seats)
         node.cluster.notices["replays"] = node.replaying.stir
         node.metrics.watch(node.cluster)
         async with node.cluster.joined():
