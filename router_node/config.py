@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from partitioning.redis_url import SCHEMES, SERVER_SCHEMES, ManyHosts
 from router_client.errors import InvalidInput
 from router_node.routing.filter_language import compile_filter
+from router_node.security.algorithms import ALGORITHMS
 
 PREFIX = "ER_"
 NOT_SETTINGS = {"ER_CONFIG", "ER_URL", "ER_TOKEN", "ER_TOKEN_FILE", "ER_CA", "ER_CERT", "ER_KEY"}
-LISTS = ("global_filters", "webhook_networks", "trusted_proxies")
+LISTS = ("global_filters", "webhook_networks", "jwt_networks", "jwt_algorithms", "trusted_proxies")
 _SECRET_OPTION = re.compile(r"(password=)[^&]*")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -76,6 +77,21 @@ class Settings(BaseModel):
         default="all", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
     )
     delivery_log_days: float = Field(default=7, gt=0, le=3650, description="how long logged attempts are kept")
+    security: str | None = Field(
+        default=None, pattern="^(on|off)$", description="whether clients must show who they are; on with a Redis URL"
+    )
+    audit_log_days: float = Field(default=90, gt=0, le=3650, description="how long the audit log is kept")
+    jwt_keys: str | None = Field(default=None, description="path or https:// URL of the JWKS that signs tokens")
+    jwt_issuer: str | None = Field(default=None, min_length=1, description="whose tokens are taken (iss)")
+    jwt_audience: str | None = Field(default=None, min_length=1, description="for whom they must be (aud)")
+    jwt_algorithms: tuple[str, ...] = Field(default=("RS256", "ES256", "EdDSA"), min_length=1)
+    jwt_policies_claim: str = Field(default="roles", min_length=1, description="claim that names policies")
+    jwt_leeway_s: int = Field(default=30, ge=0, le=300, description="how far clocks may differ")
+    jwt_refresh_s: float = Field(default=300, ge=1, le=86_400, description="how often the JWKS is read anew")
+    jwt_networks: tuple[str, ...] = Field(default=(), description="private networks that the JWKS may be fetched from")
+    certificate_name: str = Field(
+        default="subject", pattern="^(subject|uri)$", description="what of a client certificate is the principal's name"
+    )
     global_filters: tuple[dict[str, Any], ...] = Field(default=(), description="events failing one are not routed")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     log_format: str = Field(default="json", pattern="^(json|console)$")
@@ -113,6 +129,27 @@ class Settings(BaseModel):
             raise ValueError("1 to 64 letters, digits, dashes and underscores")
         return value
 
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(value) - set(ALGORITHMS)
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))} is none of {', '.join(ALGORITHMS)}")
+        return value
+
+    @field_validator("jwt_keys")
+    @classmethod
+    def _jwks(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and not value.startswith("https://"):
+            raise ValueError("a path, or a URL that starts with https://")
+        return value
+
+    @model_validator(mode="after")
+    def _tokens(self) -> Self:
+        if self.jwt_keys is not None and (self.jwt_issuer is None or self.jwt_audience is None):
+            raise ValueError("jwt_keys needs jwt_issuer and jwt_audience: whose tokens are taken, and for whom")
+        return self
+
     @model_validator(mode="after")
     def _certificates(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -123,7 +160,7 @@ class Settings(BaseModel):
             raise ValueError("client_cert_header and trusted_proxies come together: nobody else is believed")
         return self
 
-    @field_validator("webhook_networks", "trusted_proxies")
+    @field_validator("webhook_networks", "jwt_networks", "trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
@@ -141,6 +178,11 @@ class Settings(BaseModel):
         return value
 
     @property
+    def secured(self) -> bool:
+        """Clients must show who they are: as ``security`` says, else wherever there is a cluster."""
+        return self.security == "on" or (self.security is None and self.redis_url is not None)
+
+    @property
     def address(self) -> tuple[str, int]:
         """The host and port to listen on; port 0 takes a free one."""
         host, _, port = self.listen.rpartition(":")
@@ -149,7 +191,7 @@ class Settings(BaseModel):
     def redacted(self) -> dict[str, Any]:
         """Return the settings with passwords replaced, fit for logs."""
         values = self.model_dump()
-        for key in ("redis_url", "database_url"):
+        for key in ("redis_url", "database_url", "jwt_keys"):
             values[key] = redact(values[key])
         return values
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from router_client.errors import EventRouterError
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
+from router_node.access_contract import AccessDesk
 from router_node.security.gate import OPEN, Access
 from router_node.security.permit import Permit
 from stores.ports import (
@@ -348,4 +349,9 @@ class Management(SubscriptionDesk, EventDesk, DeliveryDesk, LetterDesk, HealthDe
     @property
     def replays(self) -> ReplayDesk:
         """The desk for replays."""
+        ...
+
+    @property
+    def access(self) -> AccessDesk:
+        """The desk for keys, policies and the audit log."""
         ...

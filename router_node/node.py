@@ -8,14 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
 from partitioning.growth import GROWTH_SCRIPTS, Growth, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
 from partitioning.redis_connect import connect
-from router_client.errors import ClosedError, Conflict, EventRouterError, InvalidInput, Unavailable
+from router_client.errors import ClosedError, Conflict, EventRouterError, Unavailable
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
 from router_node.clock import SystemClock
@@ -30,14 +28,14 @@ from router_node.contract import Attachment, Consumer, Results, Settlement
 from router_node.delivery.right import Right
 from router_node.destinations.addresses import Addresses
 from router_node.destinations.destinations import Destinations
-from router_node.edges.security import security_of
+from router_node.edges.security import security_of, shared_by_all
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.filter_desk import FilterDesk
 from router_node.flow.append import AppendToLog, Relocate
 from router_node.flow.record import Recorder
 from router_node.log.memory import MemoryLog
-from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
+from router_node.log.port import DurableLanes, Generations, IngestLog
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
 from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
@@ -48,11 +46,10 @@ from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
-from router_node.security.gate import OpenGate
+from router_node.secured import Secured, secure
+from router_node.security.directory_sync import NOTICE
 from router_node.security.permit import Permit
-from router_node.security.rates import Rates
-from router_node.security.seats import Seats
-from router_node.security.shared_counts import COUNT_SCRIPTS, SharedSeats, SharedTokens
+from router_node.security.shared_counts import COUNT_SCRIPTS
 from router_node.starting import agreed_plan, insist
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
@@ -62,8 +59,6 @@ from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
 SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS, *COUNT_SCRIPTS)
-
-log = structlog.get_logger(__name__)
 
 
 class Node:
@@ -78,6 +73,7 @@ class Node:
         retention: Retention,
         destinations: Destinations,
         replaying: Replaying,
+        secured: Secured,
         cluster: Cluster | None = None,
     ) -> None:
         self.settings = settings
@@ -86,10 +82,11 @@ class Node:
         self.metrics = metrics
         self.destinations = destinations
         self.replaying = replaying
+        self.secured = secured
         self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
-        self.security = security_of(settings, OpenGate())
+        self.security = security_of(settings, secured.gate)
 
     @property
     def engine(self) -> Node:
@@ -218,7 +215,8 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
         stack.push_async_callback(database.close)
         await insist(database.migrate, "the database")
         make = _memory_node if settings.redis_url is None else _redis_node
-        async with make(settings, database) as node:
+        async with make(settings, database) as node, node.secured.kept_up():
+            await insist(node.secured.sync.look, "the database")
             stopped = asyncio.Event()
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -255,7 +253,7 @@ async def _memory_node(settings: Settings, database: Database) -> AsyncIterator[
         SystemClock(),
         SoleOwner(),
         generations=memory,
-        append_replicated=_not_replicated,
+        append_replicated=memory.append_replicated,
         place=Routes(partitions).partition_of,
     )
     await node.management.load_subscriptions()
@@ -316,10 +314,10 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
-        live = node.cluster.presence.live
-        seats = Seats(SharedSeats(commands, keys, settings.node_id), live)
-        node.security = replace(node.security, rates=Rates(SharedTokens(commands, keys), live), seats=seats)
-        node.cluster.notices["replays"] = node.replaying.stir
+        node.security = shared_by_all(node.security, commands, keys, settings.node_id, node.cluster.presence.live)
+        node.cluster.notices["replays"] = lambda _: node.replaying.stir()
+        node.cluster.notices[NOTICE] = node.secured.sync.heard
+        node.secured.sync.notify = link.notify
         node.metrics.watch(node.cluster)
         async with node.cluster.joined():
             yield node
@@ -395,9 +393,7 @@ def _assemble(
     )
     addresses = Addresses(settings.webhook_networks)
     destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription)
-    metrics = Metrics(pipeline, retention, destinations.counts)
-    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying)
-
-
-async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:
-    raise InvalidInput("an embedded node has no replicas; use accepted or stored", field="ack")
+    secured = secure(settings, database, clock, mine)
+    operations.access = secured.desk
+    metrics = Metrics(pipeline, retention, destinations.counts, secured)
+    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying, secured)

@@ -16,6 +16,7 @@ import structlog
 from router_client.destination import keep_hidden
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Unavailable
 from router_client.spec import SubscriptionSpec
+from router_node.access_contract import AccessDesk
 from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
 from router_node.delivery.window import Window
@@ -79,6 +80,7 @@ class Operations:
         self.cluster = cluster
         self.replays: ReplayDesk
         self.filters: FilterDesk
+        self.access: AccessDesk
         self._loaded = 0
         self._being_put: Counter[str] = Counter()
         self.others: Others = Alone()

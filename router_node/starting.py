@@ -1,4 +1,4 @@
-"""What a node needs may be starting at the same time as the node."""
+"""What a node insists on while it starts: what it needs may be starting at the same time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+async def agreed_plan(growth: Growth, wanted: int) -> Plan:
+    """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
+    await growth.propose(wanted)
+    return await growth.plan() or Plan(wanted)
+
+
 async def insist(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """Call until it works, for at most ``START_S`` seconds; raises what it raised last."""
+    """Call until it works, for at most ``START_S``: what a node needs may be starting at the same time as the node."""
     give_up_at = time.monotonic() + START_S
     pause = 0.2
     while True:
@@ -33,9 +39,3 @@ async def insist(call: Callable[[], Awaitable[T]], what: str) -> T:
             log.warning("waiting for what the node needs", what=what, error=str(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
-
-
-async def agreed_plan(growth: Growth, wanted: int) -> Plan:
-    """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
-    await growth.propose(wanted)
-    return await growth.plan() or Plan(wanted)
