@@ -82,6 +82,10 @@ class Keys:
         """Hash: what a principal's bucket for an action holds, and as of when."""
         return f"er:{self.cluster}:tokens:{action}:{principal}"
 
+    def seats(self, principal: str) -> str:
+        """Hash: node id -> how many connections of a principal it has, and until when that holds."""
+        return f"er:{self.cluster}:seats:{principal}"
+
     def channel(self, node: str) -> str:
         """Pub/sub channel of messages for one node."""
         return f"er:{self.cluster}:node:{node}"

@@ -28,6 +28,7 @@ from router_node.contract import Attachment, Consumer, Results, Settlement
 from router_node.delivery.right import Right
 from router_node.destinations.addresses import Addresses
 from router_node.destinations.destinations import Destinations
+from router_node.edges.security import security_of, shared_by_all
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.filter_desk import FilterDesk
@@ -48,8 +49,7 @@ from router_node.routing.filter_language import compile_filter
 from router_node.secured import Secured, secure
 from router_node.security.directory_sync import NOTICE
 from router_node.security.permit import Permit
-from router_node.security.rates import Rates
-from router_node.security.shared_tokens import RATE_SCRIPTS, SharedTokens
+from router_node.security.shared_counts import COUNT_SCRIPTS
 from router_node.starting import agreed_plan, insist
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
@@ -58,7 +58,7 @@ from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS, *RATE_SCRIPTS)
+SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS, *COUNT_SCRIPTS)
 
 
 class Node:
@@ -86,7 +86,7 @@ class Node:
         self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
-        self.rates = Rates()
+        self.security = security_of(settings, secured.gate)
 
     @property
     def engine(self) -> Node:
@@ -197,8 +197,7 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], No
                 ready,
                 host=host,
                 port=port,
-                gate=node.secured.gate,
-                rates=node.rates,
+                security=node.security,
             )
             if not stop.is_set():
                 leaving.cancel()
@@ -315,7 +314,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
-        node.rates = Rates(SharedTokens(commands, keys), node.cluster.presence.live)
+        node.security = shared_by_all(node.security, commands, keys, settings.node_id, node.cluster.presence.live)
         node.cluster.notices["replays"] = lambda _: node.replaying.stir()
         node.cluster.notices[NOTICE] = node.secured.sync.heard
         node.secured.sync.notify = link.notify

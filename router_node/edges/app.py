@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,7 +16,6 @@ from router_client.errors import NotFound
 from router_node.contract import Engine, Management
 from router_node.edges.auditing import Auditing
 from router_node.edges.bodies import Bodies
-from router_node.edges.certificates import Proxies
 from router_node.edges.conduct import Conduct
 from router_node.edges.connections import Connections
 from router_node.edges.door import Door
@@ -29,29 +27,20 @@ from router_node.edges.http_filters import FilterRoutes
 from router_node.edges.http_operations import OperationRoutes
 from router_node.edges.http_replays import ReplayRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
+from router_node.edges.lasting import Lasting
 from router_node.edges.limits import Limits
 from router_node.edges.problems import Guard, problem_response, routing_problem
+from router_node.edges.security import Security
 from router_node.edges.sse import StreamRoutes
 from router_node.edges.watch import Watch
 from router_node.edges.websocket import WebSocketEndpoint
 from router_node.edges.websocket_session import Identity
-from router_node.security.gate import Gate, OpenGate
-from router_node.security.rates import Rates
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
-    """What the edges ask of who comes: the gate, the rates, and the load balancers that may name a certificate."""
-
-    gate: Gate = field(default_factory=OpenGate)
-    rates: Rates = field(default_factory=Rates)
-    proxies: Proxies | None = None
-
-
 class App:
-    """The ASGI application of a node; ``connections`` is what has to end before the node may, ``watch`` is run with it.
+    """The ASGI application of a node; ``connections`` is what has to end before the node may, ``loops`` run with it.
 
     ``routes`` is every address of it but the WebSocket's.
     """
@@ -63,14 +52,14 @@ class App:
         websocket: ASGIApp,
         routes: Sequence[BaseRoute],
         connections: Connections,
-        watch: Watch,
+        loops: Sequence[Callable[[], Coroutine[None, None, None]]],
     ) -> None:
         self._http = http
         self._publish = publish
         self._websocket = websocket
         self.routes = routes
         self.connections = connections
-        self.watch = watch
+        self.loops = loops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
@@ -100,17 +89,18 @@ def create_app(
     security = security or Security()
     bodies = Bodies(limits)
     connections = Connections(limits.max_connections, conduct or Conduct())
-    watch, rates = Watch(), security.rates
-    door = Door(security.gate, connections.conduct, security.proxies, rates.request)
-    events = EventRoutes(engine, management, bodies, limits, rates)
-    subscriptions = SubscriptionRoutes(engine, management, bodies, connections, watch, limits)
+    watch = Watch()
+    lasting = Lasting(connections, watch, security.seats)
+    door = Door(security.gate, connections.conduct, security.proxies, security.rates.request)
+    events = EventRoutes(engine, management, bodies, limits, security.rates)
+    subscriptions = SubscriptionRoutes(engine, management, bodies, lasting, limits)
     deliveries = DeliveryRoutes(engine, management, limits)
     operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
     cluster = ClusterRoutes(management.cluster, bodies)
     auditing = Auditing(management.access)
     http = Starlette(
         routes=[
-            _resource("/v1/stream", GET=StreamRoutes(engine, connections, watch, limits).stream),
+            _resource("/v1/stream", GET=StreamRoutes(engine, lasting, limits).stream),
             *_event_routes(events, subscriptions, deliveries, auditing),
             _resource("/v1/filters/test", POST=FilterRoutes(management.filters, bodies).test),
             *_replay_routes(ReplayRoutes(engine, management, bodies), auditing),
@@ -124,10 +114,10 @@ def create_app(
     return App(
         http,
         Guard(door.before(_plain(events.publish))),
-        WebSocketEndpoint(engine, identity, connections, limits, door, rates, watch),
+        WebSocketEndpoint(engine, identity, connections, limits, door, security, watch),
         http.routes,
         connections,
-        watch,
+        (watch.run, security.seats.keep_up),
     )
 
 

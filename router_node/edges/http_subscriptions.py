@@ -15,13 +15,12 @@ from router_client.json_input import only
 from router_node.contract import Delivery, Engine, Management
 from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.conduct import Fault
-from router_node.edges.connections import Connections
 from router_node.edges.door import access_of
+from router_node.edges.lasting import Lasting
 from router_node.edges.limits import Limits
 from router_node.edges.problems import json_response
 from router_node.edges.settling import settlement
 from router_node.edges.standing import no_longer, own_subscription
-from router_node.edges.watch import Watch
 from router_node.security.permission import may_see
 
 LOOK_S = 0.1
@@ -36,15 +35,13 @@ class SubscriptionRoutes:
         engine: Engine,
         management: Management,
         bodies: Bodies,
-        connections: Connections,
-        watch: Watch,
+        lasting: Lasting,
         limits: Limits,
     ) -> None:
         self._engine = engine
         self._management = management
         self._bodies = bodies
-        self._connections = connections
-        self._watch = watch
+        self._lasting = lasting
         self._limits = limits
 
     async def put(self, request: Request) -> Response:
@@ -89,7 +86,7 @@ class SubscriptionRoutes:
         access = access_of(request)
         name = own_subscription(self._engine, access, request.path_params["name"])
         puller = _Puller(lambda: no_longer(self._engine, access, name))
-        with self._connections.admitted(puller.stir), self._watch.over(puller.look):
+        async with self._lasting.admitted(access, puller.stir, puller.look):
             attachment = self._engine.attach(name, puller, most)
             handed_over = False
             try:
@@ -109,7 +106,7 @@ class SubscriptionRoutes:
         name = own_subscription(self._engine, access_of(request), request.path_params["name"])
         unknown = await self._engine.settle(name, settlement(said))
         if unknown:
-            self._connections.conduct.passing(Fault.UNKNOWN_DELIVERIES, ", ".join(unknown[:5]), len(unknown))
+            self._lasting.conduct.passing(Fault.UNKNOWN_DELIVERIES, ", ".join(unknown[:5]), len(unknown))
         return json_response({"unknown": unknown})
 
     def _wait_s(self, value: object) -> float:

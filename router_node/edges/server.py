@@ -14,15 +14,13 @@ import uvicorn
 
 from router_node.config import Settings
 from router_node.contract import Engine, Management
-from router_node.edges.app import App, Security, create_app
-from router_node.edges.certificates import Proxies
+from router_node.edges.app import App, create_app
 from router_node.edges.conduct import Conduct
 from router_node.edges.limits import Limits
 from router_node.edges.protocols import HttpProtocol, WebSocketProtocol, bound_unread
+from router_node.edges.security import Security
 from router_node.edges.tls import Files, Tls
 from router_node.edges.websocket_session import Identity
-from router_node.security.gate import Gate
-from router_node.security.rates import Rates
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than load balancers keep an idle connection, so that they close it and not we
@@ -75,8 +73,7 @@ async def serve(
     *,
     host: str,
     port: int,
-    gate: Gate,
-    rates: Rates,
+    security: Security,
 ) -> None:
     """Serve until ``stop`` is set, then let what is under way end, for a bounded time, and return.
 
@@ -87,8 +84,6 @@ async def serve(
     limits = Limits(max_event_bytes=settings.max_event_bytes, max_body_bytes=settings.max_body_bytes)
     identity = Identity(settings.node_id, settings.cluster)
     tls = _tls(settings)
-    header, networks = settings.client_cert_header, settings.trusted_proxies
-    security = Security(gate, rates, Proxies(header, networks) if header is not None else None)
     app = create_app(
         engine,
         management,
@@ -122,15 +117,15 @@ async def serve_app(
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(server.serve(sockets=[listener]), name="http server")
         stopping = tasks.create_task(stop.wait(), name="http server stop")
-        watching = [tasks.create_task(app.watch.run(), name="watch over connections")]
+        loops = [tasks.create_task(loop(), name="edges") for loop in app.loops]
         if tls is not None:
-            watching.append(tasks.create_task(tls.keep_up(), name="TLS files"))
+            loops.append(tasks.create_task(tls.keep_up(), name="TLS files"))
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not await app.connections.drain(limits.drain_s + 1):
             log.warning("connections did not end in time", left=len(app.connections))
-        for task in watching:
-            task.cancel()
+        for loop in loops:
+            loop.cancel()
         server.should_exit = True
 
 

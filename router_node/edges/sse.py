@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 import orjson
@@ -25,11 +25,10 @@ from router_client.spec import SubscriptionSpec
 from router_node.contract import Attachment, Delivery, Engine, Settlement
 from router_node.edges.bodies import integer
 from router_node.edges.conduct import Client, Fault
-from router_node.edges.connections import Connections
 from router_node.edges.door import access_of
+from router_node.edges.lasting import Lasting
 from router_node.edges.limits import Limits
 from router_node.edges.standing import no_longer_within
-from router_node.edges.watch import Watch
 from router_node.security.permission import check_topics
 
 CREDIT = 100
@@ -45,10 +44,9 @@ PARAMETERS = ("topic", "filter", "buffer", "overflow")
 class StreamRoutes:
     """Handler of GET /v1/stream."""
 
-    def __init__(self, engine: Engine, connections: Connections, watch: Watch, limits: Limits) -> None:
+    def __init__(self, engine: Engine, lasting: Lasting, limits: Limits) -> None:
         self._engine = engine
-        self._connections = connections
-        self._watch = watch
+        self._lasting = lasting
         self._limits = limits
 
     async def stream(self, request: Request) -> Response:
@@ -56,16 +54,15 @@ class StreamRoutes:
         access = access_of(request)
         spec = _spec(request.query_params)
         check_topics(access, spec.topics, "topic")
-        stream = EventStream(self._limits, self._connections.conduct.client(request.client))
+        stream = EventStream(self._limits, self._lasting.conduct.client(request.client))
 
         def look() -> None:
             error = no_longer_within(access, spec.topics)
             if error is not None:
                 stream.dismiss(error)
 
-        with ExitStack() as stack:
-            stack.enter_context(self._connections.admitted(stream.drain))
-            stack.enter_context(self._watch.over(look))
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._lasting.admitted(access, stream.drain, look))
             stream.attached = await self._engine.open(spec, stream, CREDIT)
             stream.closing = stack.pop_all()
         return stream
@@ -79,7 +76,7 @@ class EventStream(Response):
         self.status_code = 200
         self.background = None
         self.attached: Attachment | None = None
-        self.closing = ExitStack()
+        self.closing = AsyncExitStack()
         self._limits = limits
         self._waiting: deque[Delivery] = deque()
         self._stirred = asyncio.Event()
@@ -110,7 +107,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until it ends."""
-        with self.closing:
+        async with self.closing:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     leaving = tasks.create_task(self._client_leaves(receive))

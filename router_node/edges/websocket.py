@@ -15,10 +15,10 @@ from router_node.edges.connections import Connections
 from router_node.edges.door import Door
 from router_node.edges.limits import Limits
 from router_node.edges.problems import problem_response, unexpected
+from router_node.edges.security import Security
 from router_node.edges.watch import Watch
 from router_node.edges.websocket_session import SOCKET, Closing, Entrance, Identity, Session
 from router_node.security.gate import Access
-from router_node.security.rates import Rates
 
 FAILED = 1011
 UNREADABLE = {1002: "no WebSocket frame", 1007: "text that is not UTF-8", 1009: "a message that is too large"}
@@ -34,11 +34,11 @@ class WebSocketEndpoint:
         connections: Connections,
         limits: Limits,
         door: Door,
-        rates: Rates,
+        security: Security,
         watch: Watch,
     ) -> None:
         self._door = door
-        self._rates = rates
+        self._security = security
         self._watch = watch
         self._engine = engine
         self._identity = identity
@@ -50,7 +50,7 @@ class WebSocketEndpoint:
         await receive()  # websocket.connect
         client = self._connections.conduct.client(scope.get("client"))
         try:
-            entrance = Entrance(await self._way_in(scope), self._rates)
+            entrance = Entrance(await self._way_in(scope), self._security.rates, self._security.seats)
             session = Session(self._engine, self._identity, self._limits, client, scope["extensions"][SOCKET], entrance)
             with self._connections.admitted(session.drain), self._watch.over(session.look):
                 await self._converse(session, client, receive, send)

@@ -28,6 +28,7 @@ from router_node.edges.websocket_subscriptions import OpenSubscriptions
 from router_node.security.gate import NOBODY, OPEN, Access
 from router_node.security.permit import Permit
 from router_node.security.rates import Rates
+from router_node.security.seats import Seats
 
 SOCKET = "event_router.socket"
 """The name under which a connection's Socket stands among the extensions of its ASGI scope."""
@@ -78,6 +79,7 @@ class Entrance(NamedTuple):
 
     admit: Callable[[str | None], Awaitable[Access]]
     rates: Rates
+    seats: Seats
 
 
 class Session:
@@ -94,6 +96,7 @@ class Session:
         self._entrance = entrance
         self._rates = entrance.rates
         self._access: Access = NOBODY
+        self._leave_seat: Callable[[], None] = lambda: None
         self._client = client
         self._engine = engine
         self._identity = identity
@@ -135,6 +138,7 @@ class Session:
                     task.cancel()
         finally:
             self._over = True
+            self._leave_seat()
             self._subscriptions.close()
         return self._closing
 
@@ -252,7 +256,9 @@ class Session:
             hello = wire.read_frame(body)
             if not isinstance(hello, wire.Hello):
                 raise InvalidInput("the first frame must be a hello", field="op")
-            self._access = await self._entrance.admit(hello.token)
+            access = await self._entrance.admit(hello.token)
+            self._leave_seat = await self._entrance.seats.take(access)
+            self._access = access
         except EventRouterError as error:
             self._outbox.put(wire.error(error, ref=ref))
             if isinstance(error, Unauthenticated):

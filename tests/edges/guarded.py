@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from router_node.edges.app import Security
 from router_node.edges.certificates import Proxies
+from router_node.edges.security import Security
 from router_node.node import embedded
 from router_node.security.policy import Policy
 from router_node.security.rates import Rates
@@ -67,7 +67,7 @@ async def guarded(proxies: Proxies | None = None, rates: Rates | None = None, **
     keys.give("nobody")
     keys.give("billing", BILLING)
     keys.give("stranger", Policy(name="shop", publish=("shop.>",), subscribe=("shop.>",), events=("shop.>",)))
-    security = Security(keys, rates or Rates(), proxies)
+    security = Security(gate=keys, rates=rates or Rates(), proxies=proxies)
     async with (
         embedded() as node,
         served(node.engine, node.management, security=security, **limits) as server,

@@ -12,8 +12,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from router_node.contract import Engine, Management
-from router_node.edges.app import App, Security, create_app
+from router_node.edges.app import App, create_app
 from router_node.edges.limits import Limits
+from router_node.edges.security import Security
 from router_node.edges.server import listen, serve_app
 from router_node.edges.websocket_session import Identity
 

@@ -16,6 +16,7 @@ from router_client.client import EventRouterClient
 from router_client.errors import ConnectionLost, InvalidInput, Unauthenticated
 from router_client.options import ClientOptions
 from router_node.config import ConfigError, Settings, load_settings
+from router_node.edges.security import security_of
 from router_node.edges.server import serve
 from router_node.edges.tls import Files, Tls
 from router_node.node import embedded
@@ -60,8 +61,7 @@ async def _served(folder: Path, gate: Gate | None = None, **settings: Any) -> As
                 address.set_result,
                 host="127.0.0.1",
                 port=0,
-                gate=gate or OpenGate(),
-                rates=node.rates,
+                security=security_of(chosen, gate or OpenGate()),
             )
         )
         url = await address

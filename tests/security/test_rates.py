@@ -16,7 +16,7 @@ from router_node.security.gate import OPEN, Access
 from router_node.security.policy import UNRESTRICTED, Grants, Limits
 from router_node.security.principal import Principal
 from router_node.security.rates import MAX_ALLOWANCES, Rates
-from router_node.security.shared_tokens import RATE_SCRIPTS, SharedTokens, digest
+from router_node.security.shared_counts import COUNT_SCRIPTS, SharedTokens, digest
 from tests.support.redis_server import RedisServer
 
 
@@ -144,7 +144,7 @@ async def test_while_redis_is_away_a_node_takes_its_share() -> None:
 @pytest.fixture
 async def commands(redis_url: str) -> AsyncIterator[Commands]:
     """A connection to Redis."""
-    connected = connect(redis_url, RATE_SCRIPTS)
+    connected = connect(redis_url, COUNT_SCRIPTS)
     yield connected
     await connected.close()
 
@@ -195,7 +195,7 @@ async def test_several_nodes_share_one_rate_with_few_calls(commands: Commands) -
 
 async def test_a_redis_that_does_not_answer_holds_nobody_up() -> None:
     with RedisServer() as server:
-        connected = connect(server.url, RATE_SCRIPTS)
+        connected = connect(server.url, COUNT_SCRIPTS)
         rates = Rates(SharedTokens(connected, Keys("rates")), lambda: 2)
         caller = Caller("key:a", publish_per_s=100)
         try:
