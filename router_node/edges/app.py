@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router_client.errors import NotFound
 from router_node.contract import Engine, Management
+from router_node.edges.auditing import Auditing
 from router_node.edges.bodies import Bodies
 from router_node.edges.conduct import Conduct
 from router_node.edges.connections import Connections
 from router_node.edges.door import Door
+from router_node.edges.http_access import AccessRoutes
 from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_events import EventRoutes
@@ -95,13 +97,15 @@ def create_app(
     deliveries = DeliveryRoutes(engine, management, limits)
     operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
     cluster = ClusterRoutes(management.cluster, bodies)
+    auditing = Auditing(management.access)
     http = Starlette(
         routes=[
             _resource("/v1/stream", GET=StreamRoutes(engine, lasting, limits).stream),
-            *_event_routes(events, subscriptions, deliveries),
+            *_event_routes(events, subscriptions, deliveries, auditing),
             _resource("/v1/filters/test", POST=FilterRoutes(management.filters, bodies).test),
-            *_replay_routes(ReplayRoutes(engine, management, bodies)),
-            *_operator_routes(operations, cluster),
+            *_replay_routes(ReplayRoutes(engine, management, bodies), auditing),
+            *_operator_routes(operations, cluster, auditing),
+            *_access_routes(AccessRoutes(management.access, bodies, limits), auditing),
         ],
         middleware=[Middleware(Guard), Middleware(door.before)],
         exception_handlers={HTTPException: routing_problem},
@@ -117,7 +121,9 @@ def create_app(
     )
 
 
-def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes, deliveries: DeliveryRoutes) -> list[Route]:
+def _event_routes(
+    events: EventRoutes, subscriptions: SubscriptionRoutes, deliveries: DeliveryRoutes, auditing: Auditing
+) -> list[Route]:
     return [
         _resource("/v1/events", GET=events.page, POST=events.publish),
         _resource("/v1/events/{id:path}/trace", GET=events.trace),
@@ -126,40 +132,71 @@ def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes, delive
         _resource("/v1/deliveries", GET=deliveries.page),
         _resource("/v1/subscriptions", GET=subscriptions.all),
         _resource(
-            "/v1/subscriptions/{name}", GET=subscriptions.one, PUT=subscriptions.put, DELETE=subscriptions.delete
+            "/v1/subscriptions/{name}",
+            GET=subscriptions.one,
+            PUT=auditing.change("subscription.put", subscriptions.put),
+            DELETE=auditing.change("subscription.delete", subscriptions.delete),
         ),
         _resource("/v1/subscriptions/{name}/pull", POST=subscriptions.pull),
         _resource("/v1/subscriptions/{name}/settle", POST=subscriptions.settle),
     ]
 
 
-def _replay_routes(replays: ReplayRoutes) -> list[Route]:
+def _replay_routes(replays: ReplayRoutes, auditing: Auditing) -> list[Route]:
     return [
-        _resource("/v1/replays", GET=replays.list, POST=replays.start),
-        _resource("/v1/replays/{id}", GET=replays.one, DELETE=replays.cancel),
-        _resource("/v1/subscriptions/{name}/pause", POST=replays.pause),
-        _resource("/v1/subscriptions/{name}/resume", POST=replays.resume),
-        _resource("/v1/subscriptions/{name}/seek", POST=replays.seek),
+        _resource("/v1/replays", GET=replays.list, POST=auditing.change("replay.start", replays.start, told=True)),
+        _resource("/v1/replays/{id}", GET=replays.one, DELETE=auditing.change("replay.cancel", replays.cancel)),
+        _resource("/v1/subscriptions/{name}/pause", POST=auditing.change("subscription.pause", replays.pause)),
+        _resource("/v1/subscriptions/{name}/resume", POST=auditing.change("subscription.resume", replays.resume)),
+        _resource("/v1/subscriptions/{name}/seek", POST=auditing.change("subscription.seek", replays.seek)),
     ]
 
 
-def _operator_routes(operations: OperationRoutes, cluster: ClusterRoutes) -> list[Route]:
+def _operator_routes(operations: OperationRoutes, cluster: ClusterRoutes, auditing: Auditing) -> list[Route]:
+    change = auditing.change
     return [
         _resource("/v1/dead-letters", GET=operations.letters),
         _resource("/v1/dead-letters/counts", GET=operations.letter_counts),
-        _resource("/v1/dead-letters/replay", POST=operations.replay_letters),
-        _resource("/v1/dead-letters/purge", POST=operations.purge_letters),
-        _resource("/v1/dead-letters/{id}", GET=operations.letter, DELETE=operations.delete_letter),
+        _resource("/v1/dead-letters/replay", POST=change("dead_letters.replay", operations.replay_letters, told=True)),
+        _resource("/v1/dead-letters/purge", POST=change("dead_letters.purge", operations.purge_letters, told=True)),
+        _resource(
+            "/v1/dead-letters/{id}",
+            GET=operations.letter,
+            DELETE=change("dead_letters.purge", operations.delete_letter),
+        ),
         _resource("/v1/nodes", GET=cluster.nodes),
-        _resource("/v1/nodes/{id:path}/drain", POST=cluster.drain, DELETE=cluster.undrain),
+        _resource(
+            "/v1/nodes/{id:path}/drain",
+            POST=change("node.drain", cluster.drain),
+            DELETE=change("node.undrain", cluster.undrain),
+        ),
         _resource("/v1/nodes/{id:path}", GET=cluster.node),
         _resource("/v1/partitions", GET=cluster.partitions),
-        _resource("/v1/partitions/grow", POST=cluster.grow),
-        _resource("/v1/partitions/rebalance", POST=cluster.rebalance),
+        _resource("/v1/partitions/grow", POST=change("partitions.grow", cluster.grow, told=True)),
+        _resource("/v1/partitions/rebalance", POST=change("partitions.rebalance", cluster.rebalance, told=True)),
         _resource("/v1/partitions/{number}", GET=cluster.partition),
         _resource("/healthz", GET=operations.healthz),
         _resource("/readyz", GET=operations.readyz),
         _resource("/metrics", GET=operations.metrics),
+    ]
+
+
+def _access_routes(access: AccessRoutes, auditing: Auditing) -> list[Route]:
+    attempt = auditing.attempt
+    return [
+        _resource("/v1/keys", GET=access.keys, POST=attempt("key.create", access.create_key)),
+        _resource("/v1/keys/{id}/rotate", POST=attempt("key.rotate", access.rotate_key)),
+        _resource("/v1/keys/{id}", DELETE=attempt("key.revoke", access.revoke_key)),
+        _resource("/v1/policies", GET=access.policies),
+        _resource(
+            "/v1/policies/{name}",
+            GET=access.policy,
+            PUT=attempt("policy.put", access.put_policy),
+            DELETE=attempt("policy.delete", access.delete_policy),
+        ),
+        _resource("/v1/audit", GET=access.audit),
+        _resource("/v1/auth/me", GET=access.me),
+        _resource("/v1/auth/can-i", GET=access.can_i),
     ]
 
 

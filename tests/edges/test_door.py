@@ -60,12 +60,18 @@ async def test_who_has_no_policy_gets_nothing_anywhere(node: Guarded) -> None:
         "/v1/dead-letters/replay": {"all": True},
         "/v1/dead-letters/purge": {"all": True},
     }
-    harmless = {("GET", "/v1/subscriptions"): "subscriptions", ("GET", "/v1/replays"): "replays"}
+    queries = {"/v1/stream": "?topic=billing.paid", "/v1/auth/can-i": "?action=publish&topic=billing.paid"}
+    harmless = {
+        ("GET", "/v1/subscriptions"): "subscriptions",
+        ("GET", "/v1/replays"): "replays",
+        ("GET", "/v1/auth/me"): "policies",
+        ("GET", "/v1/auth/can-i"): "by",
+    }
 
     for method, path in _routes(node):
         if path in OPEN_TO_ALL:
             continue
-        query = "?topic=billing.paid" if path == "/v1/stream" else ""
+        query = queries.get(path, "")
         status, answer = await node.ask("nobody", method, path + query, bodies.get(path) if method != "GET" else None)
         if (method, path) in harmless:
             assert (status, answer[harmless[method, path]]) == (200, []), path
