@@ -50,17 +50,24 @@ class SecuredNodes:
         self, token: str | None, method: str = "GET", path: str = "/v1/events?type=billing.>", **more: Any
     ) -> int:
         """Make a call to each node; returns the status, which must be the same everywhere."""
+        found = set(await self.statuses(token, method, path, **more))
+        assert len(found) == 1, found
+        return found.pop()
+
+    async def statuses(
+        self, token: str | None, method: str = "GET", path: str = "/v1/events?type=billing.>", **more: Any
+    ) -> list[int]:
+        """Make a call to each node; returns what each answered."""
         if token is not None:
             self.shown.add(token)
         headers = {"authorization": f"Bearer {token}"} if token is not None else {}
         headers |= {"content-type": "application/json"} | more.pop("headers", {})
-        found = set()
+        found = []
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
             for node in self.nodes:
                 async with http.request(method, node.url + path, headers=headers, **more) as answer:
-                    found.add(answer.status)
-        assert len(found) == 1, found
-        return found.pop()
+                    found.append(answer.status)
+        return found
 
     async def put(self, token: str, name: str, body: object) -> dict[str, Any]:
         """Put a subscription at the first node; returns what it answers."""

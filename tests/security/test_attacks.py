@@ -113,7 +113,7 @@ async def test_a_revoked_key_ends_everywhere_within_two_seconds(nodes: SecuredNo
         await nodes.revoke("doomed")
         revoked_at = time.monotonic()
         closings = [tasks.create_task(_closed(connection)) for connection in held]
-        while await _status(nodes, doomed) != [401, 401]:
+        while await nodes.statuses(doomed) != [401, 401]:
             assert time.monotonic() - revoked_at < SOON_S
             await asyncio.sleep(0.05)
         async with asyncio.timeout(revoked_at + SOON_S - time.monotonic()):
@@ -127,15 +127,6 @@ async def _closed(connection: Any) -> int:
         while True:
             await connection.recv()
     return int(connection.close_code)
-
-
-async def _status(nodes: SecuredNodes, key: str) -> list[int]:
-    async with aiohttp.ClientSession(headers={"authorization": f"Bearer {key}"}) as http:
-        found = []
-        for node in nodes.nodes:
-            async with http.get(f"{node.url}/v1/events?type=billing.>") as answer:
-                found.append(answer.status)
-        return found
 
 
 async def test_a_key_does_what_its_policy_says_and_no_more(nodes: SecuredNodes) -> None:
