@@ -8,10 +8,13 @@ from router_client.errors import (
     Conflict,
     ConnectionLost,
     EventRouterError,
+    Forbidden,
     InvalidInput,
     NotFound,
     Overloaded,
+    RateLimited,
     TooLarge,
+    Unauthenticated,
     Unavailable,
 )
 from router_client.event import Event
@@ -32,11 +35,14 @@ __all__ = [
     "Event",
     "EventRouterClient",
     "EventRouterError",
+    "Forbidden",
     "InvalidInput",
     "NotFound",
     "Overloaded",
     "PublishResult",
+    "RateLimited",
     "SubscriptionBuilder",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
 ]

@@ -87,6 +87,7 @@ class Node:
         self.retention = retention
         self.cluster = cluster
         self.security = security_of(settings, secured.gate)
+        metrics.measure_bounds(lambda: self.security)
 
     @property
     def engine(self) -> Node:

@@ -25,6 +25,9 @@ WAITING_BYTES = 64 * 1024
 """What may wait for the system to take it before a sender has to."""
 
 _log = logging.getLogger(__name__)
+_wire_log = logging.getLogger(f"{__name__}.wire")
+# At the level debug the library writes out frames, and the token in the first of them.
+_wire_log.setLevel(logging.INFO)
 
 
 class Link(ClientConnection):
@@ -72,6 +75,7 @@ async def dial(url: str, options: ClientOptions) -> Link:
                 close_timeout=min(1.0, options.close_timeout_s),
                 max_size=MAX_FRAME_BYTES,
                 create_connection=Link,
+                logger=_wire_log,
                 ssl=tls_of(options) if url.startswith("wss:") else None,
             )
             assert isinstance(link, Link)  # noqa: S101 - as it was told to be

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 from collections.abc import Callable, Iterator
@@ -150,6 +151,9 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
 
 
 def _config(app: App, limits: Limits) -> uvicorn.Config:
+    if logging.getLogger("uvicorn.error").getEffectiveLevel() < logging.INFO:
+        # At the level debug it writes out each WebSocket's headers and frames, and the tokens in them.
+        logging.getLogger("uvicorn.error").setLevel(logging.INFO)
     return uvicorn.Config(
         app,
         http=HttpProtocol,

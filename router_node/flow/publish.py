@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Raw
 
 from partitioning.slots import slot_of
-from router_client.errors import EventRouterError, InvalidInput, Unavailable
+from router_client.errors import EventRouterError, Forbidden, InvalidInput, Unavailable
 from router_client.event import MAX_EVENT_BYTES, Event, checked, complete, encode_object
 from router_client.json_input import loads
 from router_client.kept_form import Kept
@@ -48,6 +48,7 @@ class Publisher:
         self._stored = stored
         self._now_us = now_us
         self._max_event_bytes = max_event_bytes
+        self.forbidden = 0
 
     async def publish(
         self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
@@ -105,7 +106,7 @@ class Publisher:
         try:
             if type(body) is Kept and len(body.body) <= self._max_event_bytes:
                 if permit is not None:
-                    permit.check(body.type, len(body.body))
+                    self._check(permit, body.type, len(body.body))
                 return body.id, self._placed(body.id, body.correlation_id, body.priority, body.body, True)
             if isinstance(body, Kept | Raw):
                 body = loads(body.body if isinstance(body, Kept) else bytes(body), "event")
@@ -125,9 +126,16 @@ class Publisher:
             self._check_times(event.get("deliver_at"), event.get("expires_at"))
         body = encode_object(event, self._max_event_bytes)
         if permit is not None:
-            permit.check(event["type"], len(body))
+            self._check(permit, event["type"], len(body))
         event_id = event["id"]
         return event_id, self._placed(event_id, event["correlation_id"], event["priority"], body, id_was_chosen)
+
+    def _check(self, permit: Permit, topic: str, size: int) -> None:
+        try:
+            permit.check(topic, size)
+        except Forbidden:
+            self.forbidden += 1
+            raise
 
     def _placed(self, event_id: str, key: str, priority: int, body: bytes, id_was_chosen: bool) -> NewRecord:
         slot = slot_of(key)

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from router_node.cluster.cluster import Cluster
 from router_node.destinations.webhook import Counts
 from router_node.edges.conduct import TOLD, Conduct, Fault
+from router_node.edges.security import Security
 from router_node.pipeline import Pipeline
 from router_node.retention import Retention
 from router_node.secured import Secured
@@ -43,6 +44,7 @@ class Metrics:
         self._counter("er_events_matched", "Events times subscriptions matched", lambda: p.router.matched)
         self._counter("er_events_target_missed", "Events whose target took nothing", lambda: p.router.targets_missed)
         self._counter("er_events_gated", "Events stopped by a global filter", lambda: p.router.filtered_globally)
+        self._counter("er_events_forbidden", "Events refused by a policy", lambda: p.publisher.forbidden)
         self._counter("er_events_stored", "Events written to the store", lambda: p.persister.stored)
         self._counter("er_events_settled", "Events settled in the log", lambda: p.settler.settled)
         self._counter("er_events_spilled", "Events spilled to lanes' queues", lambda: p.settler.spilled)
@@ -108,6 +110,13 @@ class Metrics:
         self._counter("er_access_looks_failed", "Looks for changes of keys that failed", lambda: s.sync.failed_looks)
         self._gauge("er_audit_waiting", "Entries on their way to the audit log", lambda: s.trail.waiting)
         self._counter("er_audit_dropped", "Entries the audit log had no room for", lambda: s.trail.dropped)
+
+    def measure_bounds(self, security: Callable[[], Security]) -> None:
+        """Measure what bounds clients, too."""
+        self._counter("er_rate_asked", "Calls to the cluster's buckets", lambda: security().rates.asked)
+        self._counter("er_rate_unanswered", "Such calls without an answer in time", lambda: security().rates.unanswered)
+        self._gauge("er_rate_principals", "Principals whose rates are remembered", lambda: len(security().rates))
+        self._gauge("er_seats", "Connections of principals that may have so many only", lambda: len(security().seats))
 
     def watch(self, cluster: Cluster) -> None:
         """Measure the node's part in a cluster too."""
