@@ -16,9 +16,11 @@ from router_client.errors import (
     Conflict,
     ConnectionLost,
     EventRouterError,
+    Forbidden,
     InvalidInput,
     NotFound,
     Overloaded,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -84,6 +86,8 @@ def _next_step(error: EventRouterError) -> str:
         Unavailable: "try again shortly; /readyz of the node says which part is away",
         Overloaded: "try again later, or publish more slowly",
         NotFound: "list what there is: `event-router events list`, and likewise dlq, nodes and partitions",
+        Unauthenticated: "set ER_TOKEN or --token-file; `event-router auth keys create --help` tells of the first key",
+        Forbidden: "see what you may do: `event-router auth me`",
         Conflict: "look at the present state first",
         InvalidInput: "correct what it names; `--help` shows examples",
     }
