@@ -66,19 +66,16 @@ class AuditTrail:
         self._more.set()
 
     async def run(self) -> None:
-        """Write what is noted until cancelled, and then what is left, for ``LAST_WRITE_S`` at most."""
-        try:
-            while True:
-                await self._more.wait()
-                self._more.clear()
-                try:
-                    await self.written()
-                except StoreError as error:
-                    log.warning("the audit log cannot be written; trying again", waiting=self.waiting, error=str(error))
-                    self._more.set()
-                    await asyncio.sleep(RETRY_S)
-        finally:
-            await self._last()
+        """Write what is noted until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            try:
+                await self.written()
+            except StoreError as error:
+                log.warning("the audit log cannot be written; trying again", waiting=self.waiting, error=str(error))
+                self._more.set()
+                await asyncio.sleep(RETRY_S)
 
     async def written(self) -> None:
         """Write all that waits. Raises StoreUnavailable."""
@@ -92,7 +89,8 @@ class AuditTrail:
             for _ in some:
                 self._waiting.popleft()
 
-    async def _last(self) -> None:
+    async def finish(self) -> None:
+        """Write what is left, for ``LAST_WRITE_S`` at most, once :meth:`run` has ended."""
         try:
             async with asyncio.timeout(LAST_WRITE_S):
                 await self.written()

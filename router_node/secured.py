@@ -60,6 +60,8 @@ class Secured:
             finally:
                 for loop in loops:
                     loop.cancel()
+                await asyncio.wait(loops)
+                await self.trail.finish()
 
 
 def secure(settings: Settings, database: Database, clock: Clock, mine: Callable[[], bool]) -> Secured:
