@@ -48,7 +48,6 @@ from router_node.replay_desk import ReplayDesk
 from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
-from router_node.routing.filter_language import compile_filter
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
 from stores.errors import StoreUnavailable
@@ -344,7 +343,7 @@ def _assemble(
         foreign=foreign,
         place=place,
         relocate=relocate,
-        global_filters=[compile_filter(spec) for spec in settings.global_filters],
+        global_filters=settings.global_filters,
         max_event_bytes=settings.max_event_bytes,
     )
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)

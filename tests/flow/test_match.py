@@ -29,12 +29,14 @@ class Bench:
         self.by_name: dict[str, Route] = {}
         self.stored: list[bytes] = []
         self.unreadable: list[str] = []
+        self.undecided: list[list[str]] = []
         self.released: list[Entry] = []
         self.engine = RouterEngine(
             self.find,
-            [compile_filter(spec) for spec in global_filters],
+            [compile_filter(spec, effort=self.table.effort) for spec in global_filters],
             lambda entry, position, event, body: self.stored.append(body),
             lambda entry, position, body, error: self.unreadable.append(error),
+            lambda entry, position, body, head, cost: self.undecided.append([each.name for each in cost.undecided]),
             self.released.append,
         )
 
@@ -45,10 +47,11 @@ class Bench:
         self.table.put(route)
         return got
 
-    def find(self, topic: str, document: Document, target: str | None) -> list[Route]:
+    def find(self, topic: str, document: Document, target: str | None = None, size: int = 0) -> list[Route]:
         if target is None:
-            return self.table.match(topic, document)
-        return [route for route in self.by_name.values() if route.name == target and route.takes(topic, document)]
+            return self.table.match(topic, document, size)
+        there = [route for route in self.by_name.values() if route.name == target]
+        return [route for route in there if self.table.takes(route, topic, document, size)]
 
     def route(self, *events: Event | bytes) -> list[bytes]:
         bodies = [event.encode() if isinstance(event, Event) else event for event in events]
