@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 BASE_STEPS = 1000
 """Steps that every event may take. One is about 0.1 µs."""
-STEPS_PER_BYTE = 1
-"""Steps more for each byte of an event: about ten times what a byte costs that is decoded, routed and stored."""
+BYTES_PER_STEP = 2
+"""Bytes of an event for which it may take a step more."""
 
 
 class TooMuch(Exception):
@@ -54,7 +54,7 @@ class Effort:
 
     def begin(self, size: int) -> None:
         """Go on to another event, of ``size`` bytes."""
-        self.left = BASE_STEPS + STEPS_PER_BYTE * size
+        self.left = BASE_STEPS + size // BYTES_PER_STEP
         if self._known:
             self._known.clear()
         if self.undecided or self.overlooked:

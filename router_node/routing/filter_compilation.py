@@ -81,7 +81,7 @@ def every(checks: Sequence[Check]) -> Check:
 def equality(wanted: Any, effort: Effort) -> Check:
     """Check that a value, or an element of an array value, equals what is wanted."""
     if isinstance(wanted, (list, dict)):
-        return any_element(equals(wanted), effort, count_of(wanted))
+        return any_element(equals(wanted), effort, 3 * count_of(wanted))
     key = hashed(wanted)
     return any_scalar(equals(wanted), effort, lambda several: key in several.keys)
 
@@ -121,12 +121,17 @@ class Compilation:
         self.effort = effort
         self._depth = 0
         self._conditions = 0
+        self._around = 0
         self._expressions = self._instructions = 0
 
     @property
     def cost(self) -> int:
-        """How much work the filter may be, in conditions; an expression is four, 10 of its instructions one."""
-        return self._conditions + 3 * self._expressions + self._instructions // 10
+        """How much work the filter may be, in conditions.
+
+        An expression is four, 10 of its instructions one more; each join of filters is one, and each step of a path
+        beyond the second.
+        """
+        return self._conditions + self._around + 3 * self._expressions + self._instructions // 10
 
     @property
     def conditions(self) -> int:
@@ -147,6 +152,10 @@ class Compilation:
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
             raise InvalidInput(f"more than {MAX_CONDITIONS} conditions in one filter", field=field)
+
+    def spend_around(self, count: int) -> None:
+        """Count what comes around conditions: joins and long paths."""
+        self._around += count
 
     def spend_instructions(self, count: int, field: str) -> None:
         """Count the instructions of a compiled regular expression."""

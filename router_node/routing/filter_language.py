@@ -25,7 +25,7 @@ from router_node.routing.filter_compilation import (
     negated,
 )
 from router_node.routing.filter_operators import OPERATORS
-from router_node.routing.filter_values import MISSING, check_json, parse_path, reach
+from router_node.routing.filter_values import MISSING, PLAIN_STEPS, Path, check_json, parse_path, reach
 
 
 class Filter:
@@ -70,10 +70,13 @@ def _compile_member(key: object, value: object, field: str, compilation: Compila
             raise InvalidInput("a list of at least one filter", field=field)
         if len(value) > MAX_LIST:
             raise InvalidInput(f"a list of at most {MAX_LIST}", field=field)
+        compilation.spend_around(1)
         return _LOGICAL[key]([_compile_query(part, f"{field}[{i}]", compilation) for i, part in enumerate(value)])
     if key.startswith("$"):
         raise InvalidInput(f"unknown operator {key}; at this place $and, $or and $nor are known", field=field)
-    return _at(key, _compile_condition(value, field, compilation), compilation.effort)
+    path = parse_path(key)
+    compilation.spend_around(max(0, len(path) - PLAIN_STEPS))
+    return _at(path, _compile_condition(value, field, compilation), compilation.effort)
 
 
 def _compile_condition(value: object, field: str, compilation: Compilation) -> Check:
@@ -108,9 +111,8 @@ def _compile_operator(
     return make(operand, field, compilation, around)
 
 
-def _at(key: str, check: Check, effort: Effort) -> Test:
-    """Apply ``check`` to what the path ``key`` leads to; one or two steps through objects are the usual case."""
-    path = parse_path(key)
+def _at(path: Path, check: Check, effort: Effort) -> Test:
+    """Apply ``check`` to what the path leads to; one or two steps through objects are the usual case."""
     one, many = check
     first, second = path[0][0], path[-1][0]
 

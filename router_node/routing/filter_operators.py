@@ -55,7 +55,7 @@ def _compared(holds: Compare) -> Make:
             by = order(value, operand)
             return by is not None and holds(by, 0)
 
-        return any_element(test, compilation.effort, count_of(operand))
+        return any_element(test, compilation.effort, 3 * count_of(operand))
 
     return make
 
@@ -86,7 +86,7 @@ def _in(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]
         return any_element(lambda value: key(value) in wanted, compilation.effort)
 
     def among(several: Many) -> bool:
-        several.spend(min(len(wanted), len(several.keys)) // 4)
+        several.spend(min(len(wanted), len(several.keys)) // 8)
         return not wanted.isdisjoint(several.keys)
 
     return any_scalar(lambda value: key(value) in wanted, compilation.effort, among)
@@ -115,11 +115,22 @@ def _all(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any
         return every([compilation.condition(value, f"{field}[{i}]", compilation) for i, value in enumerate(values)])
     wanted, key = frozenset(map(hashed, values)), hashed_like(values, compilation.effort.spend)
 
+    effort, plain = compilation.effort, not sizes_of(values)
+
+    def one(value: Any) -> bool:
+        if type(value) is not list:
+            return len(wanted) == 1 and key(value) in wanted
+        if not plain:
+            return many((value,))
+        effort.spend(len(wanted) // 8)
+        return bool(wanted) and wanted <= effort.elements(value).keys
+
     def many(found: Sequence[Any]) -> bool:
-        compilation.effort.spend(sum(len(value) for value in found if type(value) is list) + len(found))
+        effort.spend(len(found))
+        effort.spend(sum(len(value) for value in found if type(value) is list))
         return bool(wanted) and wanted.issubset(map(key, _with_elements(found)))
 
-    return Check(lambda value: many((value,)), many)
+    return Check(one, many)
 
 
 def _with_elements(found: Sequence[Any]) -> Iterator[Any]:
@@ -135,16 +146,21 @@ def _elem_match(operand: Any, field: str, compilation: Compilation, _: Mapping[s
     effort, before = compilation.effort, compilation.conditions
     operators = [key for key in operand if str(key).startswith("$") and key not in ("$and", "$or", "$nor")]
     if not operators:
-        query, weight = compilation.query(operand, field, compilation), 2 * (compilation.conditions - before)
+        query, weight = compilation.query(operand, field, compilation), 4 * (compilation.conditions - before)
+
+        def scope(element: Any) -> Any:
+            if isinstance(element, list):
+                effort.spend(len(element))
+            return as_object(element)
 
         def among_objects(array: list[Any]) -> bool:
-            effort.spend(len(array) * (weight + 1) + sum(len(each) for each in array if isinstance(each, list)))
-            return any(query(as_object(each)) for each in array if isinstance(each, (dict, list)))
+            effort.spend(len(array) * (weight + 1))
+            return any(query(scope(each)) for each in array if isinstance(each, (dict, list)))
 
         return any_value(lambda value: isinstance(value, list) and among_objects(value), effort)
     if len(operators) != len(operand):
         raise InvalidInput("operators and a filter do not mix here", field=field)
-    one, weight = compilation.condition(operand, field, compilation).one, compilation.conditions - before
+    one, weight = compilation.condition(operand, field, compilation).one, 2 * (compilation.conditions - before)
 
     def among(array: list[Any]) -> bool:
         effort.spend(len(array) * (weight + 1))

@@ -43,7 +43,7 @@ def regex(operand: Any, field: str, compilation: Compilation, around: Mapping[st
     prefix = "".join(sorted(set(flags) & set("ims")))
     compiled = _compile(f"(?{prefix}){pattern}" if prefix else pattern, field)
     compilation.spend_instructions(compiled.programsize, field)
-    return any_element(_search(compiled, compilation.effort), compilation.effort, 5)
+    return any_element(_search(compiled, compilation.effort), compilation.effort, 10)
 
 
 def _search(compiled: Any, effort: Effort) -> Test:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from router_client.errors import InvalidInput
 
 MAX_DEPTH = 32
-FREE_STEPS = 8
-"""Steps of a path that are part of what a condition costs anyway."""
+PLAIN_STEPS = 2
+"""Steps of a path that cost next to nothing."""
 
 
 class _Missing:
@@ -220,7 +220,7 @@ def reach(document: Any, path: Path, spend: Spend) -> list[Any]:
         if not nodes:
             break
         following: list[Any] = []
-        if len(nodes) > 1 or place > FREE_STEPS:
+        if len(nodes) > 1:
             spend(len(nodes))
         for node in nodes:
             if isinstance(node, list):

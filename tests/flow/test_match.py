@@ -122,6 +122,26 @@ def test_what_a_global_filter_stops_is_stored_and_routed_to_nobody() -> None:
     assert bench.engine.filtered_globally == 1
 
 
+def test_what_takes_too_long_to_match_goes_where_it_is_decided_and_is_told_for_the_rest() -> None:
+    bench = Bench({"source": {"$ne": "test"}})
+    plain = bench.subscribe(SubscriptionSpec(name="plain", topics=(">",)))
+    slow = {"$or": [{"payload.v": {"$mod": [10**6, number]}} for number in range(50)]}
+    left = bench.subscribe(SubscriptionSpec(name="slow", topics=("a.*",), filter=slow))
+    numbers = list(range(1000, 3000))
+
+    bodies = bench.route(
+        Event(type="a.b", payload={"v": numbers}),
+        Event(type="a.b", payload={"v": numbers}, source="test"),
+        Event(type="a.b", payload={"v": 7}),
+    )
+
+    assert bench.undecided == [["slow"]]
+    assert bench.engine.too_costly == bench.engine.filtered_globally == 1
+    assert (plain.bodies, left.bodies) == ([bodies[0], bodies[2]], [bodies[2]])
+    assert len(bench.released) == 1
+    assert not bench.engine.goes_to("slow", {"type": "a.b", "payload": {"v": numbers * 100}})
+
+
 def test_what_is_no_event_is_set_aside_and_the_rest_of_its_batch_goes_on() -> None:
     bench = Bench()
     got = bench.subscribe(SubscriptionSpec(name="s", topics=(">",)))
