@@ -21,8 +21,8 @@ from router_client.json_input import MAX_DEPTH
 _ALIKE = {**dict.fromkeys([*range(32), 127], ord("\\")), **dict.fromkeys(b"0123456789", ord("0")), ord("E"): ord("e")}
 _SKELETON = bytes(_ALIKE.get(byte, byte) for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_LARGE = b"e000"
-_LONGEST_NUMBER = 64
+_LARGE = b"0e000"
+_LONGEST_BEFORE = 64
 
 # Longer text may be within the limit in bytes, which is the full decoder's to find out.
 _Text = Annotated[str, msgspec.Meta(max_length=128)]
@@ -121,16 +121,12 @@ def _is_plain(raw: bytes) -> bool:
         return False
     at = skeleton.find(_LARGE)
     while at >= 0:
-        if _ends_number(skeleton[max(0, at - _LONGEST_NUMBER) : at]):
+        # Much text looks like it, hexadecimal ids most of all; a number stands behind a delimiter.
+        before = skeleton[max(0, at - _LONGEST_BEFORE) : at].rstrip(b"0.")
+        if not before or before[-1] in b"[:, ":
             return False
-        at = skeleton.find(_LARGE, at + 1)
+        at = skeleton.find(_LARGE, at + len(_LARGE))
     return True
-
-
-def _ends_number(before: bytes) -> bool:
-    """Tell whether a skeleton breaks off within a number: texts have digits too, such as 9E4105, a flight."""
-    head = before.rstrip(b"0.")
-    return len(head) < len(before) and head.rstrip(b" ")[-1:] in (b"", b"[", b":", b",")
 
 
 def _are_objects(event: Written) -> bool:
