@@ -76,6 +76,14 @@ class Api:
         """Remove letters for good; returns how many there were."""
         return int((await self._post("/v1/dead-letters/purge", letter_ids))["purged"])
 
+    def api_keys(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield all API keys, by id."""
+        return self._pages("/v1/keys", "keys", {}, None)
+
+    def audit(self, query: Mapping[str, str | None], limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` entries of the audit log, newest first."""
+        return self._pages("/v1/audit", "entries", query, limit)
+
     async def subscription(self, name: str) -> dict[str, Any]:
         """Return a durable subscription's spec and state."""
         found: dict[str, Any] = await self._calls.call("GET", _path("subscriptions", name))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import click
 import typer
 
 from router_client.options import ClientOptions
@@ -21,6 +21,9 @@ class Shown(NamedTuple):
     cert: str | None
     key: str | None
 
+
+_NOTHING = Shown(None, None, None, None, None)
+_SHOWN = ContextVar("shown", default=_NOTHING)
 
 TokenFile = Annotated[
     Path | None,
@@ -38,16 +41,15 @@ def client_options(**options: Any) -> ClientOptions:
 
     Raises BadParameter, a usage error, for a file that cannot be read.
     """
-    context = click.get_current_context(silent=True)
-    shown = context.find_root().obj if context is not None else None
-    if not isinstance(shown, Shown):
-        shown = Shown(None, None, None, None, None)
+    shown = _SHOWN.get()
     return ClientOptions(token=_token(shown), ca=shown.ca, cert=shown.cert, key=shown.key, **options)
 
 
-def shown_by(token_file: Path | None, ca: str | None, cert: str | None, key: str | None) -> Shown:
-    """Return what the options say. The token itself is no option: the list of processes shows those to everybody."""
-    return Shown(os.environ.get("ER_TOKEN") or None, token_file, ca, cert, key)
+def show(token_file: Path | None, ca: str | None, cert: str | None, key: str | None) -> None:
+    """Have the command that follows show these. The token itself is no option: the list of processes shows those to
+    everybody.
+    """
+    _SHOWN.set(Shown(os.environ.get("ER_TOKEN") or None, token_file, ca, cert, key))
 
 
 def _token(shown: Shown) -> str | None:
