@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 from partitioning.growth import GROWTH_SCRIPTS, Growth, Routes
 from partitioning.keys import Keys
@@ -45,12 +44,12 @@ from router_node.replay_desk import ReplayDesk
 from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
-from router_node.routing.filter_language import compile_filter
 from router_node.secured import Secured, secure
 from router_node.security.directory_sync import NOTICE
 from router_node.security.permit import Permit
 from router_node.security.shared_counts import COUNT_SCRIPTS
-from router_node.starting import agreed_plan, insist
+from router_node.starting import agreed_plan, when_there
+from router_node.storing import Storing
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
 from stores.open import open_database
@@ -79,6 +78,7 @@ class Node:
         self.settings = settings
         self.pipeline = pipeline
         self.management = operations
+        self.management.access = secured.desk
         self.metrics = metrics
         self.destinations = destinations
         self.replaying = replaying
@@ -184,24 +184,22 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], No
 
     Raises StoreUnavailable or RedisUnavailable when what it needs cannot be reached within a minute of starting.
     """
-    async with _running(settings) as node:
-        host, port = settings.address
-        async with asyncio.TaskGroup() as tasks:
-            leaving = tasks.create_task(_leave_when(stop, node), name="leave")
-            await serve(
-                node,
-                node.management,
-                settings,
-                node.metrics.text,
-                node.conduct,
-                stop,
-                ready,
-                host=host,
-                port=port,
-                security=node.security,
-            )
-            if not stop.is_set():
-                leaving.cancel()
+    async with _running(settings) as node, asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(_leave_when(stop, node), name="leave")
+        await serve(
+            node,
+            node.management,
+            settings,
+            node.metrics.text,
+            node.conduct,
+            stop,
+            ready,
+            host=settings.address[0],
+            port=settings.address[1],
+            security=node.security,
+        )
+        if not stop.is_set():
+            leaving.cancel()
 
 
 async def _leave_when(stop: asyncio.Event, node: Node) -> None:
@@ -214,10 +212,10 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database_url)
         stack.push_async_callback(database.close)
-        await insist(database.migrate, "the database")
+        await when_there(database.migrate, "the database")
         make = _memory_node if settings.redis_url is None else _redis_node
         async with make(settings, database) as node, node.secured.kept_up():
-            await insist(node.secured.sync.look, "the database")
+            await when_there(node.secured.sync.look, "the database")
             stopped = asyncio.Event()
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -272,7 +270,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
         growth = Growth(commands, keys)
-        plan = await insist(lambda: agreed_plan(growth, settings.partitions), "Redis")
+        plan = await when_there(lambda: agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
@@ -363,6 +361,7 @@ def _assemble(
         append_replicated=append_replicated,
         store=database.events,
         outbox=database.outbox,
+        storing=Storing(settings.persist),
         recorder=Recorder(database.delivery_log, settings.node_id, settings.delivery_log),
         clock=clock,
         right=right,
@@ -370,9 +369,10 @@ def _assemble(
         foreign=foreign,
         place=place,
         relocate=relocate,
-        global_filters=[compile_filter(spec) for spec in settings.global_filters],
+        global_filters=settings.global_filters,
         max_event_bytes=settings.max_event_bytes,
     )
+    registry = pipeline.registry
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
     operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
 
@@ -380,21 +380,19 @@ def _assemble(
         # What one node does for all, the owner of the first partition does: that is somebody who is alive.
         return right.valid and (0, 0) in pipeline.reader.owned()
 
-    def goes_to(name: str, event: Mapping[str, Any]) -> bool:
-        pipeline.registry.check(name)
-        return pipeline.router.goes_to(name, event)
-
     retention = Retention(database.delivery_log, settings.delivery_log_days, clock, mine)
-    replaying = Replaying(Means(database.replays, database.events, goes_to, operations.requeue, place, clock, mine))
+    means = Means(database.replays, database.events, pipeline.goes_to, operations.requeue, place, clock, mine)
+    replaying = Replaying(means)
     operations.replays = ReplayDesk(
-        database.replays, pipeline.registry, replaying, ingest.now_us, lambda: operations.others.replays_changed()
+        database.replays,
+        registry,
+        pipeline.storing,
+        replaying,
+        ingest.now_us,
+        lambda: operations.others.replays_changed(),
     )
-    operations.filters = FilterDesk(
-        pipeline.registry, operations.event, settings.global_filters, settings.max_event_bytes
-    )
-    addresses = Addresses(settings.webhook_networks)
-    destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription)
+    operations.filters = FilterDesk(registry, operations.event, settings.global_filters, settings.max_event_bytes)
+    destinations = Destinations(registry, clock, Addresses(settings.webhook_networks), operations.pause_subscription)
     secured = secure(settings, database, clock, mine)
-    operations.access = secured.desk
     metrics = Metrics(pipeline, retention, destinations.counts, secured)
     return Node(settings, pipeline, operations, metrics, retention, destinations, replaying, secured)

@@ -1,4 +1,4 @@
-"""What a node insists on while it starts: what it needs may be starting at the same time."""
+"""Waiting for what a node needs when it starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def agreed_plan(growth: Growth, wanted: int) -> Plan:
     return await growth.plan() or Plan(wanted)
 
 
-async def insist(call: Callable[[], Awaitable[T]], what: str) -> T:
+async def when_there(call: Callable[[], Awaitable[T]], what: str) -> T:
     """Call until it works, for at most ``START_S``: what a node needs may be starting at the same time as the node."""
     give_up_at = time.monotonic() + START_S
     pause = 0.2

@@ -24,6 +24,7 @@ from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_events import EventRoutes
 from router_node.edges.http_filters import FilterRoutes
+from router_node.edges.http_heard import HeardPublishes, Publishes
 from router_node.edges.http_operations import OperationRoutes
 from router_node.edges.http_replays import ReplayRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
@@ -42,13 +43,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 class App:
     """The ASGI application of a node; ``connections`` is what has to end before the node may, ``loops`` run with it.
 
-    ``routes`` is every address of it but the WebSocket's.
+    ``publishes`` may be asked past ASGI for what ``publish`` answers; ``routes`` is every address but the WebSocket's.
     """
 
     def __init__(
         self,
         http: ASGIApp,
         publish: ASGIApp,
+        publishes: Publishes,
         websocket: ASGIApp,
         routes: Sequence[BaseRoute],
         connections: Connections,
@@ -57,6 +59,7 @@ class App:
         self._http = http
         self._publish = publish
         self._websocket = websocket
+        self.publishes = publishes
         self.routes = routes
         self.connections = connections
         self.loops = loops
@@ -114,6 +117,7 @@ def create_app(
     return App(
         http,
         Guard(door.before(_plain(events.publish))),
+        HeardPublishes(engine, bodies, door, security.rates),
         WebSocketEndpoint(engine, identity, connections, limits, door, security, watch),
         http.routes,
         connections,

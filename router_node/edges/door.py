@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,6 +19,8 @@ ACCESS = "event_router.access"
 
 OPEN_TO_ALL = ("/healthz", "/readyz")
 MAX_TOKEN_BYTES = 16 * 1024
+REMEMBERED = 10_000
+"""Publishers of which is remembered what they showed; then it starts anew."""
 
 Pay = Callable[[Access], Awaitable[None]]
 
@@ -37,6 +40,7 @@ class Door:
         self._proxies = proxies
         self._pay = pay
         self.open = isinstance(gate, OpenGate)
+        self._remembered: dict[bytes, Access] = {}
 
     def before(self, app: ASGIApp) -> ASGIApp:
         """Return an application that hands ``app`` whoever is let in."""
@@ -52,9 +56,40 @@ class Door:
         if scope["path"] in OPEN_TO_ALL:
             return await self._perhaps(credentials)
         access = await self._gate.admit(credentials)
-        if not (scope["path"] == "/v1/events" and scope["method"] == "POST"):  # which pays by the event
-            await self._pay(access)
+        if scope["path"] == "/v1/events" and scope["method"] == "POST":
+            if credentials.token is not None and credentials.certificate is None:
+                self._remember(scope, access)
+        else:
+            await self._pay(access)  # publishing pays by the event
         return access
+
+    def remembered(self, head: Iterable[tuple[bytes, bytes]]) -> Access | None:
+        """Return the standing of who has published by ASGI with the same header; None where that is not all there is.
+
+        It knows itself when its credential is over, and then is remembered no longer.
+        """
+        shown = None
+        for name, value in head:
+            if name == b"authorization":
+                if shown is not None:
+                    return None
+                shown = value
+            elif self._proxies is not None and name == self._proxies.header:
+                return None
+        access = self._remembered.get(shown) if shown is not None else None
+        if access is None:
+            return None
+        try:
+            _ = access.grants
+        except Unauthenticated:
+            del self._remembered[cast(bytes, shown)]
+            return None
+        return access
+
+    def _remember(self, scope: Scope, access: Access) -> None:
+        if len(self._remembered) >= REMEMBERED:
+            self._remembered.clear()
+        self._remembered[next(value for name, value in scope["headers"] if name == b"authorization")] = access
 
     def shown(self, scope: Scope) -> Credentials:
         """Return what came with a request or an upgrade. Raises Unauthenticated for what cannot be read."""

@@ -44,7 +44,6 @@ class Metrics:
         self._counter("er_events_matched", "Events times subscriptions matched", lambda: p.router.matched)
         self._counter("er_events_target_missed", "Events whose target took nothing", lambda: p.router.targets_missed)
         self._counter("er_events_gated", "Events stopped by a global filter", lambda: p.router.filtered_globally)
-        self._counter("er_events_forbidden", "Events refused by a policy", lambda: p.publisher.forbidden)
         self._counter("er_events_stored", "Events written to the store", lambda: p.persister.stored)
         self._counter("er_events_settled", "Events settled in the log", lambda: p.settler.settled)
         self._counter("er_events_spilled", "Events spilled to lanes' queues", lambda: p.settler.spilled)
@@ -71,6 +70,8 @@ class Metrics:
             "er_topic_shapes", "Kinds of patterns a topic looks into, at most", lambda: p.registry.routes.shapes
         )
         self._gauge("er_filter_load", "Conditions checked one by one, at worst", lambda: p.registry.routes.load)
+        self._gauge("er_filter_lookups", "Values events are looked up by, at worst", lambda: p.registry.routes.lookups)
+        self._counter("er_events_undecided", "Events too costly for some filters", lambda: p.router.too_costly)
         self._gauge("er_backlog_events", "Unsettled events of all subscriptions", self._backlog)
         self._gauge("er_in_flight", "Deliveries under way", lambda: sum(len(d.in_flight) for d in p.registry))
         self._gauge("er_stored_waits", "Events that publishers wait to have stored", lambda: p.outbox.waiting)
@@ -85,6 +86,9 @@ class Metrics:
         self._measure_webhooks(webhooks)
         self._measure_security(secured)
         self.conduct = Conduct()
+        self._measure_clients()
+
+    def _measure_clients(self) -> None:
         for fault in Fault:
             self._counter(f"er_client_{fault}", TOLD[fault], lambda fault=fault: self.conduct.counts[fault])  # type: ignore[misc]
 
@@ -113,6 +117,8 @@ class Metrics:
 
     def measure_bounds(self, security: Callable[[], Security]) -> None:
         """Measure what bounds clients, too."""
+        publisher = self._pipeline.publisher
+        self._counter("er_events_forbidden", "Events refused by a policy", lambda: publisher.forbidden)
         self._counter("er_rate_asked", "Calls to the cluster's buckets", lambda: security().rates.asked)
         self._counter("er_rate_unanswered", "Such calls without an answer in time", lambda: security().rates.unanswered)
         self._gauge("er_rate_principals", "Principals whose rates are remembered", lambda: len(security().rates))

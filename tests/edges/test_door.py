@@ -189,3 +189,31 @@ async def test_what_is_refused_is_counted_by_its_reason(node: Guarded) -> None:
 
     counts = node.server.app.connections.conduct.counts
     assert (counts["unauthenticated"], counts["forbidden"]) == (1, 1)
+
+
+async def test_a_publisher_is_heard_at_once_only_after_it_was_let_in_and_only_while_it_may(node: Guarded) -> None:
+    """Usual publishes go past ASGI from the second on: with the same rights, and not with those of another."""
+    event = {"type": "billing.paid"}
+    for _ in range(3):
+        assert (await node.ask("billing", "POST", "/v1/events", event))[0] == 202
+        assert (await node.ask("billing", "POST", "/v1/events", {"type": "shop.sold"}))[0] == 403
+        assert (await node.ask("stranger", "POST", "/v1/events", event))[0] == 403
+        assert (await node.ask(None, "POST", "/v1/events", event))[0] == 401
+        assert (await node.ask("billing2", "POST", "/v1/events", event))[0] == 401
+
+    node.keys.give("billing", "observer")
+    assert (await node.ask("billing", "POST", "/v1/events", event))[0] == 403
+    node.keys.revoke("billing")
+    for _ in range(2):
+        assert (await node.ask("billing", "POST", "/v1/events", event))[0] == 401
+    assert node.server.app.connections.conduct.counts["forbidden"] == 7
+
+
+async def test_a_publisher_that_was_heard_at_once_is_held_to_its_rate(node: Guarded) -> None:
+    node.keys.give("few", "publisher", publish_per_s=5)
+
+    answers = [await node.ask("few", "POST", "/v1/events", {"type": "a.b"}) for _ in range(12)]
+
+    assert [status for status, _ in answers[:5]] == [202] * 5
+    assert answers[-1][0] == 429
+    assert answers[-1][1]["code"] == "rate_limited"
