@@ -1,4 +1,4 @@
-"""Append: concurrent publishes of one node become one write to the log (group commit)."""
+"""Append: concurrent publishes of one node, or of one client of Redis, become one write to the log (group commit)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, cast
 
+from router_client.appending.records import Answer, Closed, Moved, NewRecord
 from router_client.errors import EventRouterError, Overloaded, Unavailable
-from router_node.log.port import Answer, Closed, Moved, NewRecord
 
 WAITING_EVENTS = 20_000
 WAITING_BYTES = 64 * 1024 * 1024
@@ -65,7 +65,7 @@ class Appender:
             raise Unavailable("this node is stopping; publish to another")
         if self._waiting_events >= WAITING_EVENTS or self._waiting_bytes >= WAITING_BYTES:
             self.refused += len(records)
-            raise Overloaded("too many events wait for the log on this node")
+            raise Overloaded("too many events wait for the log here")
         size = sum(len(record.body) for record in records)
         self._waiting.append(_Call(records, size, done))
         self._waiting_events += len(records)
