@@ -3,8 +3,11 @@
 EventRouterError
 ├── InvalidInput       400  the request is wrong; ``field`` names the part at fault
 ├── TooLarge           413  a body, frame or event exceeds its limit
+├── Unauthenticated    401  no credentials, or none that are valid now
+├── Forbidden          403  who asks is known, and no policy allows it
 ├── NotFound           404  no such event, subscription or dead letter
 ├── Conflict           409  the request contradicts what is there
+│   └── NotStored      409  it asks for stored events, and the cluster stores none
 ├── Overloaded         429  accepted nothing; try again after ``retry_after_s``
 ├── Unavailable        503  a part the request needs is away; nothing was accepted unless said otherwise
 ├── ConnectionLost     503  (SDK) the connection went away and the outcome is unknown; publishing the id again is safe
@@ -57,6 +60,18 @@ class TooLarge(InvalidInput):
     code, title, status = "too_large", "Too large", 413
 
 
+class Unauthenticated(EventRouterError):
+    """No credentials came, or none that are valid now; it is not told which part was wrong."""
+
+    code, title, status = "unauthenticated", "Not authenticated", 401
+
+
+class Forbidden(EventRouterError):
+    """Who asks is known, and none of its policies allows this."""
+
+    code, title, status = "forbidden", "Not allowed", 403
+
+
 class NotFound(EventRouterError):
     """The thing named does not exist."""
 
@@ -67,6 +82,12 @@ class Conflict(EventRouterError):
     """The request contradicts the present state."""
 
     code, title, status = "conflict", "Conflict", 409
+
+
+class NotStored(Conflict):
+    """The request needs stored events, and the cluster is set to store none."""
+
+    code, title = "not_stored", "Events are not stored"
 
 
 class Overloaded(EventRouterError):
@@ -106,8 +127,11 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
     for c in (
         InvalidInput,
         TooLarge,
+        Unauthenticated,
+        Forbidden,
         NotFound,
         Conflict,
+        NotStored,
         Overloaded,
         Unavailable,
         ConnectionLost,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 import structlog
 
@@ -44,6 +45,7 @@ from router_node.log.port import (
 from router_node.routing.registry import Registry
 from router_node.routing.route import Receiver
 from router_node.routing.subscription import Subscription
+from router_node.storing import Storing
 from stores.ports import EventStore, Outbox
 
 ROUTER_LANE = "_router"
@@ -76,6 +78,7 @@ class Pipeline:
         append_replicated: AppendToLog,
         store: EventStore,
         outbox: Outbox,
+        storing: Storing,
         recorder: Recorder,
         clock: Clock,
         right: Right,
@@ -87,6 +90,7 @@ class Pipeline:
         max_event_bytes: int,
     ) -> None:
         self.partitions = partitions
+        self.storing = storing
         self.recorder = recorder
         self._lanes = lanes
         self._clock = clock
@@ -111,7 +115,7 @@ class Pipeline:
         self.router = RouterEngine(
             self.registry.match,
             global_filters,
-            self.persister.offer,
+            self.persister.offer if storing.everything else self.persister.offer_promised,
             self._bury_unreadable,
             settler.release,
             self.scheduler.defer,
@@ -120,12 +124,15 @@ class Pipeline:
         ingest.follower = self
         self.appender = Appender(ingest.append, relocate)
         self.replicating = Appender(append_replicated, relocate)
-        self.publisher = Publisher(
-            place, self.appender.hand_in, self.replicating.hand_in, self.outbox.stored, clock.log_us, max_event_bytes
-        )
+        self.publisher = self._new_publisher(place, max_event_bytes)
         self.ended_totals: Counter[str] = Counter()
         self.refused_subscriptions: set[str] = set()
         self.discarder = Discarder(lanes, self.outbox.released)
+
+    def goes_to(self, name: str, event: Mapping[str, Any]) -> bool:
+        """Tell whether a subscription would get an event that was routed now. Raises NotFound."""
+        self.registry.check(name)
+        return self.router.goes_to(name, event)
 
     async def own(self, partition: int, barred: Collection[LaneKey] = ()) -> None:
         """Take up a partition whose lease is ours: what earlier owners spilled first, then what they left pending.
@@ -275,6 +282,17 @@ class Pipeline:
     def _lose(self, partition: int) -> None:
         self.disown(partition)
         self._on_lost(partition)
+
+    def _new_publisher(self, place: Callable[[int], tuple[int, int]], max_event_bytes: int) -> Publisher:
+        return Publisher(
+            place,
+            self.appender.hand_in,
+            self.replicating.hand_in,
+            self.outbox.stored,
+            self._clock.log_us,
+            max_event_bytes,
+            self.storing.refused_levels,
+        )
 
     def _new_dispatch(self, spec: SubscriptionSpec) -> Dispatch:
         dispatch = Dispatch(

@@ -87,6 +87,7 @@ class Persister:
         self._behind = asyncio.Event()
         self._spilled: dict[LaneKey, int] = {}
         self._high_water: dict[LaneKey, Position] = {}
+        self.promised_until_us = 0
         self.away = False
         self.stored = self.spilled = 0
 
@@ -116,6 +117,13 @@ class Persister:
         self._idle.clear()
         if entry.kept or len(self._waiting) >= GATHER_EVENTS:
             self._pressing.set()
+
+    def offer_promised(self, entry: Entry, position: Position, head: Head, body: bytes) -> None:
+        """Take an event only if it was promised to be stored: by the level of its answer, or as all were when it was
+        accepted, before ``promised_until_us``.
+        """
+        if entry.kept or entry.accepted_at_us < self.promised_until_us:
+            self.offer(entry, position, head, body)
 
     def resume(self, partition: int, state: PartitionState) -> None:
         """Take up what an earlier owner of the partition spilled."""

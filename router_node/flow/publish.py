@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from router_client.appending.intake import ACK_LEVELS, Accepted, Intake
 from router_client.errors import EventRouterError, InvalidInput, Unavailable
@@ -17,7 +18,11 @@ HandIn = Callable[[Sequence[NewRecord], Callable[[Appended | EventRouterError], 
 
 
 class Publisher:
-    """Turns event objects into appended records; one answer for each, in order. See Intake for the arguments."""
+    """Turns event objects into appended records; one answer for each, in order.
+
+    ``place``, ``now_us`` and ``max_event_bytes`` are the Intake's; ``refused`` are levels that cannot be had, each with
+    the reason.
+    """
 
     def __init__(
         self,
@@ -27,11 +32,13 @@ class Publisher:
         stored: Callable[[Collection[str]], Awaitable[set[str]]],
         now_us: Callable[[], int],
         max_event_bytes: int = MAX_EVENT_BYTES,
+        refused: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._intake = Intake(place, now_us, max_event_bytes)
         self._append = append
         self._append_replicated = append_replicated
         self._stored = stored
+        self._refused = refused
 
     async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
         """See Engine.publish."""
@@ -51,6 +58,8 @@ class Publisher:
     async def _publish(self, accepted: Sequence[Accepted], ack: str) -> Results:
         if ack not in ACK_LEVELS:
             raise InvalidInput(f"one of {', '.join(ACK_LEVELS)}", field="ack")
+        if ack in self._refused:
+            raise InvalidInput(self._refused[ack], field="ack")
         records = [each[1] for each in accepted if type(each) is tuple]
         if ack == "stored":
             ids = [each[0] for each in accepted if type(each) is tuple]
