@@ -61,18 +61,16 @@ class DirectLog:
             )
         seconds, micros = await self._commands.one(("TIME",))
         self._clock_ahead_us = int(seconds) * 1_000_000 + int(micros) - _now_us()
-        if plan is not None:
-            self._placing = self._placing or Placing(plan, limits.dedup_ms / 1000)
-            self._placing.learned(plan)
-        if limits != self._limits:
-            self._take_up(limits)
+        if plan is not None:  # a Redis that has lost it is told again by the nodes; what was known holds till then
+            placing = self._placing = self._placing or Placing(plan, limits.dedup_ms / 1000)
+            placing.learned(plan)
+            if limits != self._limits:
+                self._take_up(placing, limits)
         self._admission.connected = True
         self._gone.clear()
         self._connected.set()
 
-    def _take_up(self, limits: Limits) -> None:
-        placing = self._placing
-        assert placing is not None  # noqa: S101 - made before
+    def _take_up(self, placing: Placing, limits: Limits) -> None:
         self._limits = limits
         self._intake = Intake(placing.routes.partition_of, self._log_us, limits.event_bytes)
         self._appends = RedisAppend(self._commands.run, self._keys, limits, placing.former, {})
@@ -147,7 +145,7 @@ class DirectLog:
 
     async def _back(self) -> None:
         """Wait for a connection as long as anybody can be waiting who published before it was lost."""
-        if self._connected.is_set():
+        if self._connected.is_set() and self._over is None:
             return
         limit_s = self._options.publish_timeout_s
         try:

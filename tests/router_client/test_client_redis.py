@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
+from partitioning.keys import Keys
 from partitioning.limits import Limits
 from router_client import (
     Backoff,
@@ -29,6 +33,7 @@ from tests.router_client.unread_cluster import P, cluster_at, in_streams
 from tests.support.fault_proxy import FaultProxy
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.seed import SEED
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -210,3 +215,49 @@ async def test_nothing_is_lost_or_out_of_order_when_connections_to_redis_break(r
     assert sorted(found) == list(range(600))
     for key in range(2):
         assert [n for n in found if n % 2 == key] == list(range(key, 600, 2))
+
+
+async def test_the_user_of_redis_in_the_guide_can_publish_and_subscribe_and_read_no_queue(
+    own_redis: RedisServer,
+) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    rule = guide.partition("```\nACL ")[2].partition("```")[0]
+    url = own_redis.url.replace("redis://", "redis://publisher:password@")
+    async with (
+        Redis.from_url(own_redis.url) as admin,
+        served(redis_url=own_redis.url, partitions=P, listen=f"127.0.0.1:{free_port()}"),
+    ):
+        await admin.execute_command("ACL", *rule.split())
+        async with (
+            EventRouterClient(url, options=OPTIONS) as client,
+            client.subscription("s").topics("a.*").open() as deliveries,
+            Redis.from_url(url) as redis,
+        ):
+            for size in (10, 50_000):
+                await client.publish("a.b", {"x": "y" * size}, id=f"{size}", priority=size % 7)
+                async with asyncio.timeout(5):
+                    await (await anext(deliveries)).ack()
+            assert (await client.publish("a.b", id="10", correlation_id="10")).duplicate
+            with pytest.raises(NoPermissionError):
+                await redis.xrange(Keys("default").dead_letters(0))
+            with pytest.raises(NoPermissionError):
+                await redis.delete(Keys("default").ingest(0, 5))
+
+
+async def test_cancelled_publishes_leave_the_others_their_own_answers(redis_url: str) -> None:
+    async with cluster_at(redis_url), EventRouterClient(redis_url, options=OPTIONS) as client:
+        rng = random.Random(SEED)
+        tasks = [asyncio.create_task(client.publish("a.b", id=f"{n}")) for n in range(400)]
+        cancelled = set(rng.sample(range(400), 200))
+        for n in sorted(cancelled):
+            if rng.random() < 0.2:
+                await asyncio.sleep(0)
+            tasks[n].cancel()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        for n, outcome in enumerate(found):
+            if n not in cancelled:
+                assert isinstance(outcome, PublishResult)
+                assert (outcome.id, outcome.duplicate) == (f"{n}", False)
+        appended = await in_streams(redis_url)
+        assert len(appended) == len(set(appended))
+        assert {f"{n}" for n in range(400) if n not in cancelled} <= set(appended)
