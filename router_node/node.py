@@ -44,7 +44,6 @@ from router_node.replay_desk import ReplayDesk
 from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
-from router_node.routing.filter_language import compile_filter
 from router_node.starting import when_there
 from router_node.storing import Storing
 from router_node.telemetry.metrics import Metrics
@@ -335,7 +334,7 @@ def _assemble(
         foreign=foreign,
         place=place,
         relocate=relocate,
-        global_filters=[compile_filter(spec) for spec in settings.global_filters],
+        global_filters=settings.global_filters,
         max_event_bytes=settings.max_event_bytes,
     )
     registry = pipeline.registry

@@ -24,7 +24,7 @@ from router_node.delivery.sequencer import InOrder, Sequencer
 from router_node.delivery.undeliverable import Undeliverable
 from router_node.flow.deliver import Dispatch
 from router_node.flow.discard import Discarder
-from router_node.flow.match import Routable, RouterEngine
+from router_node.flow.match import RouterEngine
 from router_node.flow.outbox import OutboxKeeper
 from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
@@ -33,6 +33,7 @@ from router_node.flow.read import Bell, Reader
 from router_node.flow.record import Recorder
 from router_node.flow.schedule import Scheduler
 from router_node.flow.settle import Settler
+from router_node.flow.undecided import UndecidedKeeper
 from router_node.log.port import (
     SCHEDULE,
     DurableLanes,
@@ -86,7 +87,7 @@ class Pipeline:
         foreign: Callable[[str], bool] = lambda _: False,
         place: Callable[[int], tuple[int, int]],
         relocate: Relocate = lambda record, _: record,
-        global_filters: Sequence[Routable] = (),
+        global_filters: Sequence[Mapping[str, Any]] = (),
         max_event_bytes: int,
     ) -> None:
         self.partitions = partitions
@@ -95,8 +96,7 @@ class Pipeline:
         self._lanes = lanes
         self._clock = clock
         self._right = right
-        self._on_lost = lost
-        self._foreign = foreign
+        self._on_lost, self._foreign = lost, foreign
         self._sharers = 1
         self.fenced: Callable[[Entry], None] = self._unexpected_fence
         self.bell = Bell()
@@ -104,7 +104,7 @@ class Pipeline:
         self.said: Callable[[], None] = lambda: None
         self.outbox = OutboxKeeper(outbox, generations, lambda p: slot_table(self.partitions).slots_of(p))
         self.settler = settler = Settler(ingest, lanes, self._lose, self.outbox.released)
-        self._unreadable = Undeliverable(ROUTER_LANE, settler, clock)
+        self._unroutable = Undeliverable(ROUTER_LANE, settler, clock)
         refused = Undeliverable(STORE_LANE, settler, clock)
         kept, released = self.outbox.were_stored, self.outbox.released
         self.persister = Persister(store, outbox, lanes, settler.release, refused, self._lose, kept, released)
@@ -114,9 +114,10 @@ class Pipeline:
         self.scheduler = Scheduler(lanes, settler, clock, self.rang, self._lose)
         self.router = RouterEngine(
             self.registry.match,
-            global_filters,
+            self.registry.routes.compiled(global_filters),
             self.persister.offer if storing.everything else self.persister.offer_promised,
             self._bury_unreadable,
+            UndecidedKeeper(self._unroutable, ROUTER_LANE).keep,
             settler.release,
             self.scheduler.defer,
         )
@@ -329,5 +330,5 @@ class Pipeline:
 
     def _bury_unreadable(self, entry: Entry, position: Position, body: bytes, error: str) -> None:
         lane = LaneKey(entry.partition, ROUTER_LANE, entry.priority)
-        letter = self._unreadable.letter(lane, position, entry.accepted_at(position), body, "unreadable", error)
-        self._unreadable.bury(entry, letter)
+        letter = self._unroutable.letter(lane, position, entry.accepted_at(position), body, "unreadable", error)
+        self._unroutable.bury(entry, [letter])

@@ -206,7 +206,7 @@ class Persister:
     def _refused(self, held: Held, error: str) -> None:
         log.error("the store refuses an event; it goes to the dead letters", id=held.event.id, error=error)
         lane = LaneKey(held.entry.partition, LANE, held.entry.priority)
-        self._undeliverable.bury(held.entry, self._letter(lane, held.position, held.event, error))
+        self._undeliverable.bury(held.entry, [self._letter(lane, held.position, held.event, error)])
         self._release(held.entry)
 
     def _letter(self, lane: LaneKey, position: Position, event: StoredEvent, error: str) -> DeadLetter:
