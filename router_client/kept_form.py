@@ -84,10 +84,14 @@ def publish_body(body: bytes) -> Kept | list[Kept | msgspec.Raw] | None:
 
     None for any other body, and for one that needs the full decoder.
     """
-    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        if body.startswith((b"{", b"[")) and body.decode():  # a part that is passed over may be any bytes
-            return kept_form(body) if body.startswith(b"{") else _kept_events(_read_list(body), body)
-    return None
+    if not body.startswith((b"{", b"[")):
+        return None
+    try:
+        if not body.isascii():
+            body.decode()  # a part that is passed over may be any bytes
+        return kept_form(body) if body.startswith(b"{") else _kept_events(_read_list(body), body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _kept_events(events: Sequence[msgspec.Raw], around: bytes) -> list[Kept | msgspec.Raw]:
