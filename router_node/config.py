@@ -210,7 +210,7 @@ class Settings(BaseModel):
         """Where clients reach this node: as told, else where it listens; if that is everywhere, the machine's name."""
         host, port = self.address
         listen = f"{socket.gethostname()}:{port}" if host in _ANY_ADDRESS else self.listen
-        return self.advertise or listen
+        return self.advertise or (f"https://{listen}" if self.tls_cert is not None else listen)
 
     @property
     def limits(self) -> Limits:
