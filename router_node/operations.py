@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import orjson
 import structlog
 
+from router_client.appending.group_commit import WAITING_EVENTS
 from router_client.destination import keep_hidden
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Unavailable
 from router_client.spec import SubscriptionSpec
@@ -21,7 +22,6 @@ from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
 from router_node.delivery.window import Window
 from router_node.filter_desk import FilterDesk
-from router_node.flow.append import WAITING_EVENTS
 from router_node.flow.deliver import Dispatch
 from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
