@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
-from partitioning.errors import RedisUnavailable
 from partitioning.growth import GROWTH_SCRIPTS, Growth, Plan, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
@@ -37,6 +35,8 @@ from router_node.embedded_cluster import EmbeddedCluster
 from router_node.filter_desk import FilterDesk
 from router_node.flow.append import AppendToLog, Relocate
 from router_node.flow.record import Recorder
+from router_node.insisting import insist
+from router_node.kafka.kafka_side import KafkaSide
 from router_node.log.memory import MemoryLog
 from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
 from router_node.log.redis_calls import RedisCalls
@@ -51,16 +51,12 @@ from router_node.retention import Retention
 from router_node.routing.filter_language import compile_filter
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
-from stores.errors import StoreUnavailable
 from stores.open import open_database
 from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-START_S = 60.0
 SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +72,7 @@ class Node:
         metrics: Metrics,
         retention: Retention,
         destinations: Destinations,
+        kafka: KafkaSide,
         replaying: Replaying,
         cluster: Cluster | None = None,
     ) -> None:
@@ -84,6 +81,7 @@ class Node:
         self.management = operations
         self.metrics = metrics
         self.destinations = destinations
+        self.kafka = kafka
         self.replaying = replaying
         self.conduct = metrics.conduct
         self.retention = retention
@@ -192,7 +190,7 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database_url)
         stack.push_async_callback(database.close)
-        await _insist(database.migrate, "the database")
+        await insist(database.migrate, "the database")
         make = _memory_node if settings.redis_url is None else _redis_node
         async with make(settings, database) as node:
             stopped = asyncio.Event()
@@ -202,7 +200,7 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
                     retaining = tasks.create_task(node.retention.run(), name="retention")
                     replaying = tasks.create_task(node.replaying.run(), name="replays")
                     try:
-                        async with node.destinations.serving():
+                        async with node.kafka.serving(node.publish_events), node.destinations.serving():
                             yield node
                     finally:
                         retaining.cancel()
@@ -249,7 +247,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
         growth = Growth(commands, keys)
-        plan = await _insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
+        plan = await insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
@@ -366,10 +364,12 @@ def _assemble(
     operations.filters = FilterDesk(
         pipeline.registry, operations.event, settings.global_filters, settings.max_event_bytes
     )
+    kafka = KafkaSide(settings, clock)
+    operations.check_destination = kafka.check_destination
     addresses = Addresses(settings.webhook_networks)
-    destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription)
-    metrics = Metrics(pipeline, retention, destinations.counts)
-    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying)
+    destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription, kafka.send)
+    metrics = Metrics(pipeline, retention, destinations, kafka)
+    return Node(settings, pipeline, operations, metrics, retention, destinations, kafka, replaying)
 
 
 async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:
@@ -380,18 +380,3 @@ async def _agreed_plan(growth: Growth, wanted: int) -> Plan:
     """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
     await growth.propose(wanted)
     return await growth.plan() or Plan(wanted)
-
-
-async def _insist(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """Call until it works, for at most ``START_S``: what a node needs may be starting at the same time as the node."""
-    give_up_at = time.monotonic() + START_S
-    pause = 0.2
-    while True:
-        try:
-            return await call()
-        except (StoreUnavailable, RedisUnavailable, OSError) as error:
-            if time.monotonic() + pause > give_up_at:
-                raise
-            log.warning("waiting for what the node needs", what=what, error=str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -79,6 +79,7 @@ class Operations:
         self.filters: FilterDesk
         self._loaded = 0
         self._being_put: Counter[str] = Counter()
+        self.check_destination: Callable[[Mapping[str, Any]], None] = lambda _: None
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
 
@@ -159,6 +160,7 @@ class Operations:
             spec = replace(spec, **kept)
         if not spec.durable:
             raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
+        self.check_destination(spec.destination)
         return await self.put(spec), spec.public_object()
 
     async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:

@@ -14,8 +14,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry, generate_latest
 
 from router_node.cluster.cluster import Cluster
+from router_node.destinations.destinations import Destinations
+from router_node.destinations.kafka import KafkaCounts
 from router_node.destinations.webhook import Counts
 from router_node.edges.conduct import TOLD, Conduct, Fault
+from router_node.kafka.kafka_side import KafkaSide
 from router_node.pipeline import Pipeline
 from router_node.retention import Retention
 
@@ -25,7 +28,7 @@ Read = Callable[[], float]
 class Metrics:
     """The instruments of one node; ``text`` is the page of /metrics in the Prometheus text format."""
 
-    def __init__(self, pipeline: Pipeline, retention: Retention, webhooks: Counts) -> None:
+    def __init__(self, pipeline: Pipeline, retention: Retention, destinations: Destinations, kafka: KafkaSide) -> None:
         self._registry = CollectorRegistry()
         self._provider = MeterProvider(
             [PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)],
@@ -79,7 +82,8 @@ class Metrics:
         self._gauge("er_attempts_waiting", "Attempts on their way to the delivery log", lambda: p.recorder.waiting)
         self._counter("er_attempts_expired", "Attempts removed as old by this node", lambda: retention.expired)
         self._pipeline = pipeline
-        self._measure_webhooks(webhooks)
+        self._measure_webhooks(destinations.counts)
+        self._measure_kafka(destinations.kafka_counts, kafka)
         self.conduct = Conduct()
         for fault in Fault:
             self._counter(f"er_client_{fault}", TOLD[fault], lambda fault=fault: self.conduct.counts[fault])  # type: ignore[misc]
@@ -99,6 +103,25 @@ class Metrics:
         self._gauge(
             "er_webhook_breakers_open", "Webhooks left alone because they keep failing", lambda: w.open_breakers
         )
+
+    def _measure_kafka(self, d: KafkaCounts, kafka: KafkaSide) -> None:
+        b = kafka.counts
+        self._counter("er_kafka_records", "Records consumed by bridges", lambda: b.records)
+        self._counter("er_kafka_appended", "Records appended as events", lambda: b.appended)
+        self._counter("er_kafka_duplicates", "Records known as repeats", lambda: b.duplicates)
+        self._counter("er_kafka_refused", "Records that are no events", lambda: b.refused)
+        self._counter("er_kafka_dead_lettered", "Of those, put into a dead-letter topic", lambda: b.dead_lettered)
+        self._counter("er_kafka_skipped", "Of those, only named in the log", lambda: b.skipped)
+        self._counter("er_kafka_held_back", "Times a bridge waited: overload, Redis away", lambda: b.held_back)
+        self._counter("er_kafka_failures", "Times a bridge lost its brokers or could not begin", lambda: b.failures)
+        self._counter("er_kafka_commits_failed", "Commits of offsets that were refused", lambda: b.commits_failed)
+        self._gauge("er_kafka_bridges_running", "Bridges that are members of their group", lambda: b.running)
+        self._gauge("er_kafka_lag", "Records that bridges have still to read of their partitions", lambda: kafka.lag)
+        self._counter("er_kafka_delivered", "Deliveries that Kafka acknowledged", lambda: d.delivered)
+        self._counter("er_kafka_failed", "Deliveries that failed and are tried again", lambda: d.failed)
+        self._counter("er_kafka_rejected", "Deliveries that Kafka never takes: dead letters", lambda: d.rejected)
+        self._gauge("er_kafka_in_flight", "Deliveries to Kafka under way", lambda: d.in_flight)
+        self._gauge("er_kafka_breakers_open", "Topics left alone as nothing gets through", lambda: d.open_breakers)
 
     def watch(self, cluster: Cluster) -> None:
         """Measure the node's part in a cluster too."""
