@@ -9,12 +9,12 @@ now is offered again before anything newer: that keeps the order per key, and ho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from router_client.errors import EventRouterError, InvalidInput, Overloaded, Unavailable
+from router_client.errors import EventRouterError, InvalidInput, Overloaded, TooLarge, Unavailable
 from router_client.event import Event
 from router_client.kafka.library import aiokafka, running_consumer
 from router_client.kafka.records import Record, dead_record, read_event, read_payload
@@ -29,14 +29,21 @@ from router_node.kafka.producers import KafkaProducers
 POLL_S = 0.2
 COMMIT_EVERY_S = 0.5
 PUBLISHED_WITHIN_S = 30.0
-DEAD_LETTER_WITHIN_S = 10.0
+DEAD_LETTER_WITHIN_S, DEAD_LETTER_PAUSE_S = 10.0, 30.0
 HANDED_OVER_WITHIN_S = 5.0
 BACKOFF = Backoff(base_s=0.2, factor=2.0, max_s=10.0)
 
 _Place = tuple[str, int]
 """A topic and the number of a partition; equal to aiokafka's TopicPartition."""
 
-Publish = Callable[[Sequence[Event | EventRouterError]], Awaitable[Results]]
+
+class Publish(Protocol):
+    """See Engine.publish_events."""
+
+    async def __call__(self, events: Sequence[Event | EventRouterError], *, ack: str) -> Results:
+        """Publish events; an error among them comes back in its place."""
+        ...
+
 
 log = structlog.get_logger(__name__)
 
@@ -85,14 +92,16 @@ class Bridge:
         self._round = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._failed = 0
+        self._burying_again_at = 0.0
 
     @property
     def lag(self) -> int:
         """Records in the partitions of this member that are not done, as far as was heard from the brokers."""
         if self._consumer is None:
             return 0
-        ends = {tp: self._consumer.highwater(tp) for tp in self._done}
-        return sum(max(0, (end or 0) - self._done[tp]) for tp, end in ends.items())
+        owned = self._consumer.assignment()
+        ends = {place: self._consumer.highwater(place) or 0 for place in self._done if place in owned}
+        return sum(max(0, end - self._done[place]) for place, end in ends.items())
 
     def stop(self) -> None:
         """Take no more records; :meth:`run` ends when what it holds is done and committed."""
@@ -163,41 +172,64 @@ class Bridge:
         """Publish once; returns what has to be offered again, and how many seconds the router asked to wait."""
         try:
             async with asyncio.timeout(PUBLISHED_WITHIN_S):
-                results = await self._publish([each.content for each in held])
+                results = await self._publish([each.content for each in held], ack=self._settings.ack)
         except TimeoutError:
             results = [Unavailable(f"no answer within {PUBLISHED_WITHIN_S:g} s") for _ in held]
+        except InvalidInput as error:  # of the level of the answer, say: no record is at fault
+            results = [Unavailable(str(error)) for _ in held]
         except EventRouterError as error:
             results = [error for _ in held]
         again: list[_Held] = []
+        refused: list[tuple[Record, EventRouterError]] = []
         wait_s = 0.0
         for each, result in zip(held, results, strict=True):
             if isinstance(result, Published):
                 self._counts.appended += not result.duplicate
                 self._counts.duplicates += result.duplicate
             elif isinstance(result, InvalidInput):
-                await self._bury(each.record, result)
+                refused.append((each.record, result))
             else:
                 again.append(each)
-                self._say("held back", result, each.record)
                 wait_s = max(wait_s, result.retry_after_s if isinstance(result, Overloaded) else 0.0)
+                self._say_held_back(each.record, result)
+        await self._bury(refused)
         return again, wait_s
 
-    async def _bury(self, record: Record, error: EventRouterError) -> None:
-        """Put what is no event into the dead-letter topic, or into the log; the partition goes on either way."""
-        self._counts.refused += 1
-        topic = self._settings.dead_letter_topic
-        if topic is not None:
-            try:
-                await self._producers.send(
-                    self._url, topic, dead_record(record, str(error), error.code), DEAD_LETTER_WITHIN_S
-                )
-            except EventRouterError as failure:
-                error = InvalidInput(f"{error}; and it could not be put into {topic}: {failure}")
-            else:
+    async def _bury(self, refused: Sequence[tuple[Record, EventRouterError]]) -> None:
+        """Put what is no event into the dead-letter topic, or into the log; the partition goes on either way.
+
+        A topic that does not take one record is spared the others for a while: they are not waited for one by one.
+        """
+        self._counts.refused += len(refused)
+        skipped: dict[_Place, list[tuple[Record, EventRouterError]]] = {}
+        for record, error in refused:
+            if await self._buried(record, error):
                 self._counts.dead_lettered += 1
-                return
-        self._counts.skipped += 1
-        self._say("skipped", error, record)
+            else:
+                skipped.setdefault(_place(record), []).append((record, error))
+        for (topic, partition), records in skipped.items():
+            self._counts.skipped += len(records)
+            log.warning(
+                "Kafka records are no events and are skipped",
+                topic=topic,
+                partition=partition,
+                offsets=[record.offset for record, _ in records],
+                error=str(records[0][1]),
+            )
+
+    async def _buried(self, record: Record, error: EventRouterError) -> bool:
+        topic = self._settings.dead_letter_topic
+        if topic is None or self._clock.monotonic() < self._burying_again_at:
+            return False
+        try:
+            dead = dead_record(record, str(error), error.code)
+            await self._producers.send(self._url, topic, dead, DEAD_LETTER_WITHIN_S)
+        except EventRouterError as failure:
+            log.warning("a dead-letter topic takes nothing", topic=topic, error=str(failure))
+            if not isinstance(failure, TooLarge):
+                self._burying_again_at = self._clock.monotonic() + DEAD_LETTER_PAUSE_S
+            return False
+        return True
 
     async def _commit(self, consumer: Any) -> None:
         """Commit what is done. A commit that is refused repeats records: the group has given them to another member."""
@@ -255,11 +287,11 @@ class Bridge:
         except TimeoutError:
             pass
 
-    def _say(self, kind: str, error: EventRouterError, record: Record) -> None:
-        held_back = self._voice.may_say(kind, self._clock.monotonic())
+    def _say_held_back(self, record: Record, error: EventRouterError) -> None:
+        held_back = self._voice.may_say("held back", self._clock.monotonic())
         if held_back is not None:
             log.warning(
-                "a Kafka record is no event; it is skipped" if kind == "skipped" else "a Kafka bridge is held back",
+                "a Kafka bridge is held back by the router",
                 topic=record.topic,
                 partition=record.partition,
                 offset=record.offset,

@@ -119,17 +119,20 @@ async def test_a_dead_letter_topic_that_takes_nothing_does_not_stop_the_partitio
     kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic, dead = topic_of(kafka_server), topic_of(kafka_server, what="dead")
-    await produce(kafka_server.bootstrap, topic, [Sent(b"nonsense"), event("after")])
+    await produce(kafka_server.bootstrap, topic, [*[Sent(b"nonsense")] * 5, event("after")])
     async with bridged(kafka_server, {"topics": [topic], "dead_letter_topic": dead}) as node:
+        tried = 0
 
         async def refuse(*_: object) -> None:
+            nonlocal tried
+            tried += 1
             raise Unavailable("no such topic")
 
         monkeypatch.setattr(node.kafka._producers, "send", refuse)
         consumer = await taking(node)
         await consumer.has(1)
     assert consumer.ids == ["after"]
-    assert (node.kafka.counts.dead_lettered, node.kafka.counts.skipped) == (0, 1)
+    assert (node.kafka.counts.dead_lettered, node.kafka.counts.skipped, tried) == (0, 5, 1)
 
 
 async def test_order_holds_per_key(kafka_server: KafkaServer) -> None:
@@ -188,6 +191,38 @@ async def test_offsets_are_committed_only_after_the_append_was_answered(
         consumer = await taking(node)
         await consumer.has(6)
     assert sorted(consumer.ids) == [f"{n}" for n in range(4, 10)]
+
+
+async def test_an_offset_that_is_committed_is_of_a_stored_event_when_that_is_asked_for(
+    kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, group = topic_of(kafka_server), f"group-{secrets.token_hex(4)}"
+    await produce(kafka_server.bootstrap, topic, [event(f"{n}") for n in range(5)])
+    asked: set[str] = set()
+    publish = Node.publish_events
+
+    async def noted(self: Node, events: list[Event | EventRouterError], *, ack: str = "accepted") -> Results:
+        asked.add(ack)
+        return await publish(self, events, ack=ack)
+
+    monkeypatch.setattr(Node, "publish_events", noted)
+    async with bridged(kafka_server, {"topics": [topic], "group": group, "ack": "stored"}) as node:
+
+        async def all_committed() -> bool:
+            return await committed(kafka_server.bootstrap, group, topic) == [5]
+
+        await wait_for(all_committed, 15, "the offsets")
+        assert [(await node.management.event(f"{n}")).id for n in range(5)] == [f"{n}" for n in range(5)]
+    assert asked == {"stored"}
+
+
+async def test_a_level_that_the_node_does_not_offer_buries_no_record(kafka_server: KafkaServer) -> None:
+    topic, group = topic_of(kafka_server), f"group-{secrets.token_hex(4)}"
+    await produce(kafka_server.bootstrap, topic, [event("x")])
+    async with bridged(kafka_server, {"topics": [topic], "group": group, "ack": "replicated"}) as node:
+        await wait_for(lambda: node.kafka.counts.held_back > 0, 15, "held back")
+        assert node.kafka.counts.refused == 0
+    assert await committed(kafka_server.bootstrap, group, topic) == [0]
 
 
 async def test_records_that_come_again_are_known_by_their_place(kafka_server: KafkaServer) -> None:
