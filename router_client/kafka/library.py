@@ -42,6 +42,11 @@ def aiokafka(field: str = "url") -> ModuleType:
         raise InvalidInput(MISSING, field=field) from error
 
 
+def faults() -> tuple[type[Exception], ...]:
+    """What aiokafka raises for brokers that are away, refuse or break off; KeyError for a login they do not explain."""
+    return aiokafka().errors.KafkaError, OSError, KeyError
+
+
 def new_producer(url: KafkaUrl, *, timeout_s: float) -> Any:
     """Make a producer, not started; what it sends is acknowledged by all replicas in sync, or fails by ``timeout_s``.
 

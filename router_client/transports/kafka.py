@@ -23,7 +23,7 @@ from router_client.errors import (
 )
 from router_client.event import Event, from_object
 from router_client.json_input import loads
-from router_client.kafka.library import aiokafka, new_producer, stop_producer
+from router_client.kafka.library import aiokafka, faults, new_producer, stop_producer
 from router_client.kafka.records import Outgoing, Record, dead_record, write_event
 from router_client.kafka.url import KafkaUrl, check_kafka_topic
 from router_client.options import ClientOptions
@@ -71,9 +71,9 @@ class KafkaTransport:
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):
                 await producer.start()
-        except (aiokafka().errors.KafkaError, OSError) as error:  # OSError: a TimeoutError too
+        except faults() as error:  # OSError: a TimeoutError too
             await stop_producer(producer, 0)
-            raise ConnectionLost(f"{','.join(self._url.brokers)}: {error or type(error).__name__}") from error
+            raise ConnectionLost(f"{','.join(self._url.brokers)}: {type(error).__name__}: {error}") from error
         except BaseException:
             await stop_producer(producer, 0)
             raise
@@ -130,7 +130,7 @@ class KafkaTransport:
         record = write_event(body)
         try:
             sent = await self._producer.send(topic, record.value, record.key, headers=record.headers)
-        except aiokafka().errors.KafkaError as error:
+        except faults() as error:
             return _fault(error)
         sent.add_done_callback(_heard)  # a publish that is cancelled hears of no failure
         return event, sent
@@ -138,7 +138,7 @@ class KafkaTransport:
     async def _acknowledged(self, event: Event, waiting: Any) -> Outcome:
         try:
             await waiting
-        except aiokafka().errors.KafkaError as error:
+        except faults() as error:
             return _fault(error)
         return PublishResult(event.id, None, None)
 
@@ -171,7 +171,7 @@ class KafkaTransport:
         try:
             async with asyncio.timeout(self._options.request_timeout_s):
                 await self._producer.send_and_wait(self._dead_letters, dead.value, dead.key, headers=dead.headers)
-        except (aiokafka().errors.KafkaError, TimeoutError) as failure:
+        except faults() as failure:
             raise Unavailable(f"{type(failure).__name__}: {failure}") from failure
 
 

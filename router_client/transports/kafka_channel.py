@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from router_client.errors import ConnectionLost, EventRouterError, InvalidInput, Unavailable
-from router_client.kafka.library import aiokafka, running_consumer
+from router_client.kafka.library import aiokafka, faults, running_consumer
 from router_client.kafka.records import Record, key_text, read_event
 from router_client.kafka.url import KafkaUrl
 from router_client.options import ClientOptions
@@ -133,7 +133,7 @@ class KafkaChannel:
                     if not joined.done():
                         joined.set_result(None)
                     await self._consume(consumer)
-            except (aiokafka().errors.KafkaError, OSError) as error:
+            except faults() as error:
                 raise ConnectionLost(f"{type(error).__name__}: {error}") from error
             finally:
                 self._consumer = None
@@ -142,14 +142,20 @@ class KafkaChannel:
         try:
             await reconnector.run(session)
         except EventRouterError as error:
-            if joined.done():
-                self.inbox.ended(error)
-            else:
-                joined.set_exception(error)
+            self._over(joined, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours: whoever waits must hear of it all the same
+            _log.exception("the subscription of the group %s ended by a fault", self._group)
+            self._over(joined, EventRouterError(f"a fault of the client: {type(error).__name__}: {error}"))
         finally:
             if self._waking is not None:
                 self._waking.cancel()
             ended()
+
+    def _over(self, joined: asyncio.Future[None], error: EventRouterError) -> None:
+        if joined.done():
+            self.inbox.ended(error)
+        else:
+            joined.set_exception(error)
 
     async def _consume(self, consumer: Any) -> None:
         committed_at = time.monotonic()
@@ -261,7 +267,7 @@ class KafkaChannel:
         try:
             async with asyncio.timeout(COMMITTED_WITHIN_S):
                 await consumer.commit(offsets)
-        except (aiokafka().errors.KafkaError, TimeoutError) as error:
+        except faults() as error:
             _log.warning("offsets of %s were not committed; their events come again: %s", self._group, error)
         else:
             self._committed.update(offsets)

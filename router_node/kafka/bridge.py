@@ -16,7 +16,7 @@ import structlog
 
 from router_client.errors import EventRouterError, InvalidInput, Overloaded, TooLarge, Unavailable
 from router_client.event import Event
-from router_client.kafka.library import aiokafka, running_consumer
+from router_client.kafka.library import aiokafka, faults, running_consumer
 from router_client.kafka.records import Record, dead_record, read_event, read_payload
 from router_client.kafka.url import KafkaUrl
 from router_client.reconnect import Backoff
@@ -123,7 +123,10 @@ class Bridge:
                         self._consumer = None
                         self._done.clear()
                         self._committed.clear()
-            except (aiokafka().errors.KafkaError, OSError) as error:
+            except faults() as error:
+                await self._failing(error)
+            except Exception as error:  # what one bridge brings to light is not to end the node
+                log.exception("a fault of the router in a Kafka bridge", topics=self._settings.topics)
                 await self._failing(error)
 
     async def _consume(self, consumer: Any) -> None:
@@ -245,7 +248,7 @@ class Bridge:
         try:
             async with asyncio.timeout(HANDED_OVER_WITHIN_S):
                 await consumer.commit({partition(*place): offset for place, offset in offsets.items()})
-        except (aiokafka().errors.KafkaError, TimeoutError) as error:
+        except faults() as error:
             self._counts.commits_failed += 1
             log.warning("offsets were not committed; their records come again", group=self._group, error=str(error))
         else:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from router_client.errors import ClosedError, TooLarge, Unavailable
-from router_client.kafka.library import aiokafka, new_producer, stop_producer
+from router_client.kafka.library import aiokafka, faults, new_producer, stop_producer
 from router_client.kafka.records import Outgoing
 from router_client.kafka.url import KafkaUrl
 
@@ -64,7 +64,7 @@ class KafkaProducers:
             raise TooLarge(f"Kafka takes no record of {len(record.value)} bytes in {topic}", field="event") from error
         except TimeoutError as error:
             raise Unavailable(f"{topic} was not acknowledged within {timeout_s:g} s") from error
-        except (errors.KafkaError, OSError) as error:
+        except faults() as error:
             raise Unavailable(f"{topic}: {type(error).__name__}: {error}"[:500]) from error
         return Placed(found.topic, found.partition, found.offset)
 

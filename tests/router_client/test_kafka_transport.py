@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import trustme
 
 from router_client import (
     Backoff,
@@ -27,7 +30,9 @@ from tests.kafka.bridged import topic_of, url_of
 from tests.support.fault_proxy import FaultProxy
 from tests.support.kafka_server import KafkaServer
 from tests.support.kafka_topics import Sent, committed, contents, produce
+from tests.support.ports import free_port
 from tests.support.signals import wait_for
+from tests.support.tls_front import tls_front
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -339,3 +344,39 @@ async def test_connections_that_are_cut_ten_times_lose_nothing() -> None:
                 published.update(each["id"] for each in sent)
                 await wait_for(lambda: published <= came, 20, "what was published")
             consuming.cancel()
+
+
+async def test_over_tls_both_sides_show_a_certificate(tmp_path: Path) -> None:
+    ca, stranger = trustme.CA(), trustme.CA()
+    mine = ca.issue_cert("client.internal")
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    stranger.cert_pem.write_to_path(tmp_path / "stranger.pem")
+    mine.private_key_and_cert_chain_pem.write_to_path(tmp_path / "mine.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    ca.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    server = KafkaServer()
+    server.advertised_port = free_port()
+    async with tls_front(server.advertised_port, server.port, context):
+        with server:
+            tls = {"security": "SSL", "ca": tmp_path / "ca.pem", "cert": tmp_path / "mine.pem"}
+            _, url = loop_of(server, **tls)
+            async with EventRouterClient(url, options=OPTIONS) as client, client.subscribe("a.b", name="s") as came:
+                await client.publish("a.b", id="x")
+                assert await acked(came, 1) == ["x"]
+            for wrong in ({"ca": tmp_path / "stranger.pem"}, {"security": "PLAINTEXT"}):
+                _, url = loop_of(server, **{**tls, **wrong})
+                with pytest.raises(ConnectionLost):
+                    await EventRouterClient(url, options=replace(OPTIONS, connect_timeout_s=2)).__aenter__()
+            _, url = loop_of(server, **{**tls, "ca": tmp_path / "none.pem"})
+            with pytest.raises(InvalidInput, match="certificates"):
+                await EventRouterClient(url).__aenter__()
+
+
+async def test_a_login_that_is_refused_is_one_of_our_errors(kafka_server: KafkaServer) -> None:
+    for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        url = f"kafka://me:wrong@{kafka_server.bootstrap}/?security=SASL_PLAINTEXT&mechanism={mechanism}&publish=t"
+        with pytest.raises(ConnectionLost):
+            await EventRouterClient(url, options=replace(OPTIONS, connect_timeout_s=2)).__aenter__()
