@@ -7,6 +7,7 @@ EventRouterError
 ├── Forbidden          403  who asks is known, and no policy allows it
 ├── NotFound           404  no such event, subscription or dead letter
 ├── Conflict           409  the request contradicts what is there
+│   └── NotStored      409  it asks for stored events, and the cluster stores none
 ├── Overloaded         429  accepted nothing; try again after ``retry_after_s``
 ├── Unavailable        503  a part the request needs is away; nothing was accepted unless said otherwise
 ├── ConnectionLost     503  (SDK) the connection went away and the outcome is unknown; publishing the id again is safe
@@ -83,6 +84,12 @@ class Conflict(EventRouterError):
     code, title, status = "conflict", "Conflict", 409
 
 
+class NotStored(Conflict):
+    """The request needs stored events, and the cluster is set to store none."""
+
+    code, title = "not_stored", "Events are not stored"
+
+
 class Overloaded(EventRouterError):
     """The router refuses work to stay within its bounds; nothing was accepted."""
 
@@ -124,6 +131,7 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
         Forbidden,
         NotFound,
         Conflict,
+        NotStored,
         Overloaded,
         Unavailable,
         ConnectionLost,

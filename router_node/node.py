@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any
-
-import structlog
 
 from partitioning.growth import GROWTH_SCRIPTS, Growth, Plan, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
 from partitioning.redis_connect import connect
+from router_client.appending.group_commit import AppendToLog, Relocate
+from router_client.appending.placing import Placing
 from router_client.errors import ClosedError, Conflict, EventRouterError, InvalidInput, Unavailable
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
@@ -28,14 +27,11 @@ from router_node.cluster.subscription_sync import RAISE_VERSION
 from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Results, Settlement
 from router_node.delivery.right import Right
-from router_node.destinations.addresses import Addresses
 from router_node.destinations.destinations import Destinations
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.filter_desk import FilterDesk
-from router_node.flow.append import AppendToLog, Relocate
 from router_node.flow.record import Recorder
-from router_node.insisting import insist
 from router_node.kafka.kafka_side import KafkaSide
 from router_node.log.memory import MemoryLog
 from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
@@ -48,7 +44,8 @@ from router_node.replay_desk import ReplayDesk
 from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
-from router_node.routing.filter_language import compile_filter
+from router_node.starting import when_there
+from router_node.storing import Storing
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
 from stores.open import open_database
@@ -57,8 +54,6 @@ from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
 SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
-
-log = structlog.get_logger(__name__)
 
 
 class Node:
@@ -190,7 +185,7 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database_url)
         stack.push_async_callback(database.close)
-        await insist(database.migrate, "the database")
+        await when_there(database.migrate, "the database")
         make = _memory_node if settings.redis_url is None else _redis_node
         async with make(settings, database) as node:
             stopped = asyncio.Event()
@@ -246,17 +241,15 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
     async with AsyncExitStack() as stack:
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
-        growth = Growth(commands, keys)
-        plan = await insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
+        growth = Growth(commands, keys, settings.limits)
+        plan = await when_there(lambda: _agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
         link = PeerLink(commands, keys, settings.node_id, membership.incarnation)
-        routes = Routes(plan.partitions)
-        growing = Growing(
-            growth, routes, plan, tokens, lambda: link.notify("members"), remember_s=settings.dedup_window_s
-        )
-        streams = _streams(settings, calls, keys, tokens, growing)
+        placing = Placing(plan, settings.dedup_window_s)
+        growing = Growing(growth, placing, tokens, lambda: link.notify("members"))
+        streams = _streams(settings, calls, keys, tokens, placing)
         clock = SystemClock()
         clock.set_log_us(await streams.now_us())
         leases = Leases(commands, keys, settings.node_id, settings.lease_ms)
@@ -274,8 +267,8 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             append_replicated=streams.append_replicated,
             lost=ownership.lost,
             foreign=lambda name: node.cluster is not None and node.cluster.lives(name),
-            place=routes.partition_of,
-            relocate=growing.relocate,
+            place=placing.routes.partition_of,
+            relocate=placing.relocate,
         )
         node.cluster = form_cluster(
             settings,
@@ -297,7 +290,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
 
 
 def _streams(
-    settings: Settings, calls: RedisCalls, keys: Keys, tokens: dict[int, str], growing: Growing
+    settings: Settings, calls: RedisCalls, keys: Keys, tokens: dict[int, str], placing: Placing
 ) -> RedisStreams:
     return RedisStreams(
         calls,
@@ -305,7 +298,7 @@ def _streams(
         tokens,
         backlog_limit=settings.backlog_limit,
         dedup_window_s=settings.dedup_window_s,
-        former=growing.former,
+        former=placing.former,
         replicas=settings.replicas,
     )
 
@@ -335,6 +328,7 @@ def _assemble(
         append_replicated=append_replicated,
         store=database.events,
         outbox=database.outbox,
+        storing=Storing(settings.persist),
         recorder=Recorder(database.delivery_log, settings.node_id, settings.delivery_log),
         clock=clock,
         right=right,
@@ -342,32 +336,31 @@ def _assemble(
         foreign=foreign,
         place=place,
         relocate=relocate,
-        global_filters=[compile_filter(spec) for spec in settings.global_filters],
+        global_filters=settings.global_filters,
         max_event_bytes=settings.max_event_bytes,
     )
+    registry = pipeline.registry
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
-    operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
+    kafka = KafkaSide(settings, clock)
+    operations = Operations(pipeline, ingest, lanes, database, letters, cluster, kafka.check_destination)
 
     def mine() -> bool:
         # What one node does for all, the owner of the first partition does: that is somebody who is alive.
         return right.valid and (0, 0) in pipeline.reader.owned()
 
-    def goes_to(name: str, event: Mapping[str, Any]) -> bool:
-        pipeline.registry.check(name)
-        return pipeline.router.goes_to(name, event)
-
     retention = Retention(database.delivery_log, settings.delivery_log_days, clock, mine)
-    replaying = Replaying(Means(database.replays, database.events, goes_to, operations.requeue, place, clock, mine))
+    means = Means(database.replays, database.events, pipeline.goes_to, operations.requeue, place, clock, mine)
+    replaying = Replaying(means)
     operations.replays = ReplayDesk(
-        database.replays, pipeline.registry, replaying, ingest.now_us, lambda: operations.others.replays_changed()
+        database.replays,
+        registry,
+        pipeline.storing,
+        replaying,
+        ingest.now_us,
+        lambda: operations.others.replays_changed(),
     )
-    operations.filters = FilterDesk(
-        pipeline.registry, operations.event, settings.global_filters, settings.max_event_bytes
-    )
-    kafka = KafkaSide(settings, clock)
-    operations.check_destination = kafka.check_destination
-    addresses = Addresses(settings.webhook_networks)
-    destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription, kafka.send)
+    operations.filters = FilterDesk(registry, operations.event, settings.global_filters, settings.max_event_bytes)
+    destinations = Destinations(registry, clock, settings.webhook_networks, operations.pause_subscription, kafka.send)
     metrics = Metrics(pipeline, retention, destinations, kafka)
     return Node(settings, pipeline, operations, metrics, retention, destinations, kafka, replaying)
 

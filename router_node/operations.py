@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import orjson
 import structlog
 
+from router_client.appending.group_commit import WAITING_EVENTS
 from router_client.destination import keep_hidden
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Unavailable
 from router_client.spec import SubscriptionSpec
@@ -20,7 +21,6 @@ from router_node.cluster.scopes import public_name
 from router_node.contract import ClusterDesk
 from router_node.delivery.window import Window
 from router_node.filter_desk import FilterDesk
-from router_node.flow.append import WAITING_EVENTS
 from router_node.flow.deliver import Dispatch
 from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
@@ -69,6 +69,7 @@ class Operations:
         database: Database,
         dead_letters: DeadLetters,
         cluster: ClusterDesk,
+        check_destination: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._pipeline = pipeline
         self._ingest = ingest
@@ -79,7 +80,7 @@ class Operations:
         self.filters: FilterDesk
         self._loaded = 0
         self._being_put: Counter[str] = Counter()
-        self.check_destination: Callable[[Mapping[str, Any]], None] = lambda _: None
+        self._check_destination = check_destination
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
 
@@ -160,7 +161,7 @@ class Operations:
             spec = replace(spec, **kept)
         if not spec.durable:
             raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
-        self.check_destination(spec.destination)
+        self._check_destination(spec.destination)
         return await self.put(spec), spec.public_object()
 
     async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:
@@ -238,6 +239,7 @@ class Operations:
 
     async def event(self, event_id: str) -> StoredEvent:
         """See Management."""
+        self._pipeline.storing.check()
         found = await self._stored(self._database.events.load(event_id))
         if found is None:
             raise NotFound(f"no event with id {event_id} is stored (yet)", field="id")
@@ -245,6 +247,7 @@ class Operations:
 
     async def events(self, query: EventQuery) -> EventPage:
         """See Management."""
+        self._pipeline.storing.check()
         return await self._stored(self._database.events.query(query))
 
     async def deliveries(self, query: AttemptQuery) -> AttemptPage:
@@ -321,6 +324,8 @@ class Operations:
         waiting = self._pipeline.appender.waiting
         if persistence.result()["ok"] and self._pipeline.persister.behind:
             persistence.result()["detail"] = f"catching up, {self._pipeline.persister.behind} events behind"
+        if not self._pipeline.storing.everything:  # then no event needs the store, and a node without one is of use
+            persistence.result().update(ok=True, detail=f"{persistence.result()['detail']}; events are not stored")
         return {
             "transport": transport.result(),
             "persistence": persistence.result(),

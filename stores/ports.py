@@ -164,7 +164,7 @@ class SubscriptionStore(Protocol):
         ...
 
 
-DeadLetterReason = Literal["attempts", "rejected", "store_refused", "unreadable"]
+DeadLetterReason = Literal["attempts", "rejected", "store_refused", "unreadable", "filter_cost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

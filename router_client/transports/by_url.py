@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import cast
 from urllib.parse import urlsplit
 
+from partitioning.redis_url import SCHEMES
 from router_client.errors import InvalidInput
 from router_client.options import ClientOptions
 from router_client.transports.port import Transport
@@ -21,6 +22,7 @@ _BUILT_IN = {
     "http": "router_client.transports.http:HttpTransport",
     "https": "router_client.transports.http:HttpTransport",
     "kafka": "router_client.transports.kafka:KafkaTransport",
+    **dict.fromkeys(SCHEMES, "router_client.transports.redis:RedisTransport"),
 }
 
 Factory = Callable[[str, ClientOptions], Transport]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, NoReturn
 
 from router_client.errors import (
@@ -17,7 +18,6 @@ from router_client.errors import (
     ConnectionLost,
     EventRouterError,
     InvalidInput,
-    Overloaded,
     TooLarge,
     Unavailable,
 )
@@ -28,10 +28,11 @@ from router_client.kafka.records import Outgoing, Record, dead_record, write_eve
 from router_client.kafka.url import KafkaUrl, check_kafka_topic
 from router_client.options import ClientOptions
 from router_client.spec import SubscriptionSpec
+from router_client.transports.admission import Admission
 from router_client.transports.kafka_channel import KafkaChannel
 from router_client.transports.port import Channel, Inbox, Outcome, PublishResult, Records
-from router_client.transports.under_way import UnderWay
 
+LOOK_S = 0.05
 OPTIONS = ("publish", "consume", "group", "dead_letters")
 
 _log = logging.getLogger(__name__)
@@ -57,8 +58,7 @@ class KafkaTransport:
         self._producer: Any = None
         self._closed = False
         self._turn = asyncio.Lock()
-        self._publishing = UnderWay()
-        self._under_way = 0
+        self._admission = Admission(options)
         self._channels: dict[str, KafkaChannel] = {}
         self.records: Records = _NoRecords()
 
@@ -71,6 +71,7 @@ class KafkaTransport:
         try:
             async with asyncio.timeout(self._options.connect_timeout_s):
                 await producer.start()
+                await producer.client.force_metadata_update()  # over a connection that is kept
         except faults() as error:  # OSError: a TimeoutError too
             await stop_producer(producer, 0)
             raise ConnectionLost(f"{','.join(self._url.brokers)}: {type(error).__name__}: {error}") from error
@@ -82,7 +83,7 @@ class KafkaTransport:
     async def close(self) -> None:
         """See Transport."""
         self._closed = True
-        if not await self._publishing.ended(self._options.close_timeout_s):
+        if not await self._admission.ended(self._options.close_timeout_s):
             _log.warning("closed with publishes unanswered")
         for channel in list(self._channels.values()):
             await channel.close()
@@ -103,19 +104,35 @@ class KafkaTransport:
             raise InvalidInput("names no topic to publish to; add ?publish=TOPIC", field="url")
         if ack != "accepted":
             raise InvalidInput("over kafka:// accepted alone: what the router does is not known here", field="ack")
-        if self._under_way >= self._options.publish_buffer:
-            raise Overloaded("too many batches wait for the brokers", retry_after_s=self._options.backoff.max_s)
+        self._admission.connected = self._connected()
+        if not self._admission.connected:
+            self._producer.client.force_metadata_update()  # aiokafka connects when it has something to ask
+        async with self._admission.publish():
+            return await self._watched(self._send(self._to, bodies))
+
+    async def _watched(self, sending: Coroutine[Any, Any, list[Outcome]]) -> list[Outcome]:
+        """Wait for a publish, but for a connection no longer than the options say."""
         options = self._options
-        limit_s = options.publish_timeout_s if options.on_disconnect == "wait" else options.request_timeout_s
-        self._under_way += 1
+        patience_s = 0.0 if options.while_disconnected == "fail" else options.max_reconnect_s
+        if patience_s is None:
+            return await sending
+        publishing = asyncio.create_task(sending)
+        connected_at = time.monotonic()
         try:
-            with self._publishing:
-                async with asyncio.timeout(limit_s):
-                    return await self._send(self._to, bodies)
-        except TimeoutError as error:
-            raise ConnectionLost(f"no answer within {limit_s:g} s; publishing the same ids again is safe") from error
+            while not (await asyncio.wait([publishing], timeout=LOOK_S))[0]:
+                now = time.monotonic()
+                if self._connected():
+                    connected_at = now
+                elif now - connected_at >= patience_s:
+                    raise ConnectionLost("no connection to a broker; publishing the same ids again is safe")
+            return publishing.result()
         finally:
-            self._under_way -= 1
+            publishing.cancel()
+            await asyncio.wait([publishing])
+
+    def _connected(self) -> bool:
+        """aiokafka tells nobody that it has lost its brokers, but its connections can be looked at."""
+        return any(connection.connected() for connection in self._producer.client._conns.values())
 
     async def _send(self, topic: str, bodies: Sequence[bytes]) -> list[Outcome]:
         async with self._turn:  # records of a key are put in line as they were published
@@ -220,6 +237,8 @@ def _heard(sent: asyncio.Future[Any]) -> None:
 
 def _fault(error: Exception) -> EventRouterError:
     errors = aiokafka().errors
+    if isinstance(error, errors.ProducerClosed):
+        return ClosedError("the client is closed")
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordTooLargeError):
         return TooLarge(f"Kafka takes no such record: {error}", field="event")
     if isinstance(error, errors.UnknownTopicOrPartitionError | errors.TopicAuthorizationFailedError):

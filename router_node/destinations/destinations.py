@@ -7,7 +7,7 @@ Every node serves every destination, for the partitions it owns; the bounds of o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -52,20 +52,21 @@ class Destination(Consumer, Protocol):
 class Destinations:
     """Follows the registry while :meth:`serving`.
 
-    ``pause`` pauses a subscription on all nodes, with a reason; ``send_to_kafka`` sends a record.
+    ``webhook_networks`` are private networks that webhooks may be in, ``pause`` pauses a subscription on all nodes,
+    with a reason, and ``send_to_kafka`` sends a record.
     """
 
     def __init__(
         self,
         registry: Registry,
         clock: Clock,
-        addresses: Addresses,
+        webhook_networks: Sequence[str],
         pause: Callable[[str, str], Awaitable[object]],
         send_to_kafka: Send,
     ) -> None:
         self._registry = registry
         self._clock = clock
-        self._addresses = addresses
+        self._addresses = Addresses(webhook_networks)
         self._pause = pause
         self._send_to_kafka = send_to_kafka
         self._kinds: dict[str, str] = {}  # of what is there

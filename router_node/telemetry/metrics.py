@@ -28,7 +28,7 @@ Read = Callable[[], float]
 class Metrics:
     """The instruments of one node; ``text`` is the page of /metrics in the Prometheus text format."""
 
-    def __init__(self, pipeline: Pipeline, retention: Retention, destinations: Destinations, kafka: KafkaSide) -> None:
+    def __init__(self, pipeline: Pipeline, retention: Retention, outward: Destinations, kafka: KafkaSide) -> None:
         self._registry = CollectorRegistry()
         self._provider = MeterProvider(
             [PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)],
@@ -71,6 +71,8 @@ class Metrics:
             "er_topic_shapes", "Kinds of patterns a topic looks into, at most", lambda: p.registry.routes.shapes
         )
         self._gauge("er_filter_load", "Conditions checked one by one, at worst", lambda: p.registry.routes.load)
+        self._gauge("er_filter_lookups", "Values events are looked up by, at worst", lambda: p.registry.routes.lookups)
+        self._counter("er_events_undecided", "Events too costly for some filters", lambda: p.router.too_costly)
         self._gauge("er_backlog_events", "Unsettled events of all subscriptions", self._backlog)
         self._gauge("er_in_flight", "Deliveries under way", lambda: sum(len(d.in_flight) for d in p.registry))
         self._gauge("er_stored_waits", "Events that publishers wait to have stored", lambda: p.outbox.waiting)
@@ -82,8 +84,11 @@ class Metrics:
         self._gauge("er_attempts_waiting", "Attempts on their way to the delivery log", lambda: p.recorder.waiting)
         self._counter("er_attempts_expired", "Attempts removed as old by this node", lambda: retention.expired)
         self._pipeline = pipeline
-        self._measure_webhooks(destinations.counts)
-        self._measure_kafka(destinations.kafka_counts, kafka)
+        self._measure_webhooks(outward.counts)
+        self._measure_kafka(outward.kafka_counts, kafka)
+        self._measure_clients()
+
+    def _measure_clients(self) -> None:
         self.conduct = Conduct()
         for fault in Fault:
             self._counter(f"er_client_{fault}", TOLD[fault], lambda fault=fault: self.conduct.counts[fault])  # type: ignore[misc]

@@ -122,7 +122,7 @@ async def test_what_is_not_allowed_any_more_is_not_sent(kafka_server: KafkaServe
     """A subscription outlives the settings of the node that took it."""
     topic = topic_of(kafka_server)
     async with router(kafka_server, topics="something-else") as node:
-        node.management.check_destination = lambda _: None  # type: ignore[attr-defined]
+        node.management._check_destination = lambda _: None  # type: ignore[attr-defined]
         await subscribe(node, topic)
         await publish(node, 1)
         logged = [each.attempt for each in await attempts(node, 3)]

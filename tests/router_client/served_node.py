@@ -1,4 +1,4 @@
-"""A real node with its edges, on the memory log and SQLite, inside the test's own event loop."""
+"""A real node with its edges, on SQLite and the memory log or Redis, inside the test's own event loop."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from router_node.node import run
 
 
 @asynccontextmanager
-async def served(**values: Any) -> AsyncIterator[str]:
-    """Run a real node with its edges on a free port, and these settings besides, and give its host and port."""
+async def served(**settings: Any) -> AsyncIterator[str]:
+    """Run a real node with its edges on a free port and give its host and port."""
     stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
-    settings = Settings(**{"listen": "127.0.0.1:0", "database_url": "sqlite:///:memory:", **values})
+    chosen = Settings(**{"listen": "127.0.0.1:0", "database_url": "sqlite:///:memory:", **settings})
     async with asyncio.TaskGroup() as tasks:
-        node = tasks.create_task(run(settings, stop, address.set_result))
+        node = tasks.create_task(run(chosen, stop, address.set_result))
         await asyncio.wait([node, address], return_when=asyncio.FIRST_COMPLETED)
         try:
             yield (await address).rpartition("//")[2]

@@ -1,4 +1,4 @@
-"""Waiting, when a node starts, for what it needs: that may be starting at the same time."""
+"""Waiting for what a node needs when it starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-async def insist(call: Callable[[], Awaitable[T]], what: str) -> T:
+async def when_there(call: Callable[[], Awaitable[T]], what: str) -> T:
     """Call until it works, for at most ``START_S``: what a node needs may be starting at the same time as the node."""
     give_up_at = time.monotonic() + START_S
     pause = 0.2

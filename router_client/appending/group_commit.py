@@ -1,4 +1,4 @@
-"""Append: concurrent publishes of one node become one write to the log (group commit)."""
+"""Append: concurrent publishes of one node, or of one client of Redis, become one write to the log (group commit)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, cast
 
+from router_client.appending.records import Answer, Closed, Moved, NewRecord
 from router_client.errors import EventRouterError, Overloaded, Unavailable
-from router_node.log.port import Answer, Closed, Moved, NewRecord
 
 WAITING_EVENTS = 20_000
 WAITING_BYTES = 64 * 1024 * 1024
@@ -17,6 +17,8 @@ COMMIT_BYTES = 4 * 1024 * 1024
 
 OPENED_WITHIN_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.1
+
+_NOT_PLACED = (Moved, Closed)
 
 Appended = list[tuple[NewRecord, bool | EventRouterError]]
 Done = Callable[[Appended | EventRouterError], None]
@@ -56,8 +58,8 @@ class Appender:
 
     def hand_in(self, records: Sequence[NewRecord], done: Done) -> None:
         """Have records appended in the next commit. ``done`` is called once, on the event loop: with each record, as it
-        was placed in the end, and its answer (False appended, True a duplicate, or why it was refused), or with
-        LogUnavailable when the outcome is unknown.
+        was placed in the end, and its answer (False appended, True a duplicate, or why it was refused), or with the
+        error of the whole commit, whose outcome is unknown then.
 
         Raises Overloaded when too much is waiting, Unavailable when the node stops.
         """
@@ -65,7 +67,7 @@ class Appender:
             raise Unavailable("this node is stopping; publish to another")
         if self._waiting_events >= WAITING_EVENTS or self._waiting_bytes >= WAITING_BYTES:
             self.refused += len(records)
-            raise Overloaded("too many events wait for the log on this node")
+            raise Overloaded("too many events wait for the log here")
         size = sum(len(record.body) for record in records)
         self._waiting.append(_Call(records, size, done))
         self._waiting_events += len(records)
@@ -98,7 +100,7 @@ class Appender:
         That is done before anything newer is appended, so that the order holds.
         """
         placed: list[tuple[NewRecord, Answer]] = list(zip(records, await self._append(records), strict=True))
-        again = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, Moved | Closed)]
+        again = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, _NOT_PLACED)]
         pause, waited = FIRST_PAUSE_S, 0.0
         while again and waited < OPENED_WITHIN_S:
             if any(isinstance(placed[index][1], Closed) for index in again):
@@ -107,7 +109,7 @@ class Appender:
             parts = [self._placed_anew(*placed[index]) for index in again]
             for index, record, answer in zip(again, parts, await self._append(parts), strict=True):
                 placed[index] = (record, answer)
-            again = [index for index in again if isinstance(placed[index][1], Moved | Closed)]
+            again = [index for index in again if isinstance(placed[index][1], _NOT_PLACED)]
         for index in again:
             record, answer = placed[index]
             placed[index] = (record, _given_up(answer))
