@@ -1,4 +1,7 @@
-"""Where a subscription's events go: to consumers that connect, or to a webhook that is called. See docs/webhooks.md."""
+"""Where a subscription's events go: to consumers that connect, to a webhook that is called, or to a Kafka topic.
+
+See docs/webhooks.md and docs/kafka.md.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from router_client.errors import InvalidInput
+from router_client.kafka.url import check_brokers, check_kafka_topic
 
 HIDDEN = "********"
 """What is shown in place of a secret, or of the value of a header."""
 MAX_URL_CHARS, MAX_HEADERS, MAX_HEADER_CHARS, MAX_SECRETS = 2000, 20, 1000, 3
 MAX_CONCURRENCY, MAX_RATE, MAX_TIMEOUT_S = 100, 10_000, 120
+MAX_KAFKA_CONCURRENCY = 10_000
 _SECRET_BYTES = range(24, 65)
 _HOST = re.compile(r"(?!.{254})(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
 _NUMBER_LAST = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
@@ -37,26 +42,34 @@ _WEBHOOK: dict[str, Any] = {
     "retry_on": [],
 }
 
+_KAFKA: dict[str, Any] = {
+    "bootstrap": None,
+    "format": "event",
+    "mode": "structured",
+    "key": "correlation_id",
+    "concurrency": 1000,
+    "timeout_s": 15.0,
+}
+
 
 def check_destination(value: object, name: str) -> dict[str, Any]:
     """Return a destination with every default spelled out. Raises InvalidInput naming the member at fault."""
     if not isinstance(value, dict):
         raise InvalidInput("must be a JSON object", field=name)
     kind = value.get("kind")
-    if kind not in ("consumer", "webhook"):
-        raise InvalidInput("one of consumer, webhook", field=f"{name}.kind")
-    checks = _CHECKS if kind == "webhook" else {}
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise InvalidInput(f"one of {', '.join(_KINDS)}", field=f"{name}.kind")
+    defaults, checks, required = _KINDS[kind]
     for key in value:
         if key != "kind" and key not in checks:
             raise InvalidInput("unknown member", field=f"{name}.{key}")
-    if kind == "consumer":
-        return {"kind": kind}
-    if value.get("url") is None:
-        raise InvalidInput("is required: where to send events", field=f"{name}.url")
+    for key, what in required.items():
+        if value.get(key) is None:
+            raise InvalidInput(f"is required: {what}", field=f"{name}.{key}")
     given = {key: member for key, member in value.items() if member is not None}
     return {
         "kind": kind,
-        **_WEBHOOK,
+        **defaults,
         **{key: checks[key](member, f"{name}.{key}") for key, member in given.items() if key != "kind"},
     }
 
@@ -160,10 +173,13 @@ def _length_of(secret: str) -> int:
         return 0
 
 
-def _mode(value: object, name: str) -> str:
-    if value not in ("structured", "binary"):
-        raise InvalidInput("one of structured, binary (of CloudEvents)", field=name)
-    return str(value)
+def _one_of(*choices: str) -> Callable[[object, str], str]:
+    def check(value: object, name: str) -> str:
+        if value not in choices:
+            raise InvalidInput(f"one of {', '.join(choices)}", field=name)
+        return str(value)
+
+    return check
 
 
 def _number(low: float, high: float) -> Callable[[object, str], float]:
@@ -175,10 +191,19 @@ def _number(low: float, high: float) -> Callable[[object, str], float]:
     return check
 
 
-def _concurrency(value: object, name: str) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_CONCURRENCY:
-        raise InvalidInput(f"an integer from 1 to {MAX_CONCURRENCY}", field=name)
-    return value
+def _integer(low: int, high: int) -> Callable[[object, str], int]:
+    def check(value: object, name: str) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise InvalidInput(f"an integer from {low} to {high}", field=name)
+        return value
+
+    return check
+
+
+def _bootstrap(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput("brokers are host:port, separated by commas", field=name)
+    return ",".join(check_brokers(value, name))
 
 
 def _headers(value: object, name: str) -> dict[str, str]:
@@ -198,13 +223,28 @@ def _statuses(value: object, name: str) -> list[int]:
     return sorted(set(value))
 
 
-_CHECKS: dict[str, Callable[[object, str], Any]] = {
+_WEBHOOK_CHECKS: dict[str, Callable[[object, str], Any]] = {
     "url": _url,
     "secret": _secret,
-    "mode": _mode,
-    "concurrency": _concurrency,
+    "mode": _one_of("structured", "binary"),
+    "concurrency": _integer(1, MAX_CONCURRENCY),
     "rate": _number(0.01, MAX_RATE),
     "timeout_s": _number(0.1, MAX_TIMEOUT_S),
     "headers": _headers,
     "retry_on": _statuses,
 }
+_KAFKA_CHECKS: dict[str, Callable[[object, str], Any]] = {
+    "bootstrap": _bootstrap,
+    "topic": check_kafka_topic,
+    "format": _one_of("event", "cloudevent"),
+    "mode": _one_of("structured", "binary"),
+    "key": _one_of("correlation_id", "id", "type", "source", "none"),
+    "concurrency": _integer(1, MAX_KAFKA_CONCURRENCY),
+    "timeout_s": _number(0.1, MAX_TIMEOUT_S),
+}
+_KINDS: dict[str, tuple[dict[str, Any], dict[str, Callable[[object, str], Any]], dict[str, str]]] = {
+    "consumer": ({}, {}, {}),
+    "webhook": (_WEBHOOK, _WEBHOOK_CHECKS, {"url": "where to send events"}),
+    "kafka": (_KAFKA, _KAFKA_CHECKS, {"topic": "the Kafka topic to send events to"}),
+}
+"""Of each kind the members' defaults, their checks, and which are required, with what they are."""

@@ -8,22 +8,33 @@ import re
 import secrets
 import socket
 import tomllib
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from partitioning.limits import Limits
 from partitioning.redis_url import SCHEMES, SERVER_SCHEMES, ManyHosts
 from router_client.errors import InvalidInput
+from router_client.kafka.url import KafkaUrl
+from router_node.kafka.bridge_settings import MAX_BRIDGES, KafkaBridge, Outlets, check_bridges
 from router_node.routing.filter_language import compile_filter
 from router_node.security.algorithms import ALGORITHMS
 
 PREFIX = "ER_"
 NOT_SETTINGS = {"ER_CONFIG", "ER_URL", "ER_TOKEN", "ER_TOKEN_FILE", "ER_CA", "ER_CERT", "ER_KEY"}
-LISTS = ("global_filters", "webhook_networks", "jwt_networks", "jwt_algorithms", "trusted_proxies")
+LISTS = (
+    "global_filters",
+    "jwt_algorithms",
+    "jwt_networks",
+    "kafka_bridges",
+    "kafka_destinations",
+    "trusted_proxies",
+    "webhook_networks",
+)
 _SECRET_OPTION = re.compile(r"(password=)[^&]*")
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -77,6 +88,13 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="largest HTTP body")
     webhook_networks: tuple[str, ...] = Field(
         default=(), description="private networks that webhooks may be in, and be reached by http://"
+    )
+    kafka_url: str | None = Field(default=None, description="kafka:// URL of the brokers that bridges consume from")
+    kafka_bridges: tuple[KafkaBridge, ...] = Field(
+        default=(), max_length=MAX_BRIDGES, description="Kafka topics whose records are published as events"
+    )
+    kafka_destinations: tuple[str, ...] = Field(
+        default=(), description="kafka:// URLs, with ?topics=, that subscriptions may send to"
     )
     persist: str = Field(
         default="all", pattern="^(all|none)$", description="which events are stored; the same on every node"
@@ -184,6 +202,27 @@ class Settings(BaseModel):
             ip_network(each, strict=False)
         return value
 
+    @field_validator("kafka_url")
+    @classmethod
+    def _kafka(cls, value: str | None) -> str | None:
+        if value is not None:
+            _parsed(lambda: KafkaUrl.parse(value, name="kafka_url"))
+        return value
+
+    @field_validator("kafka_destinations")
+    @classmethod
+    def _outlets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _parsed(lambda: Outlets(value))
+        return value
+
+    @field_validator("kafka_bridges")
+    @classmethod
+    def _bridges(cls, value: tuple[KafkaBridge, ...], info: ValidationInfo) -> tuple[KafkaBridge, ...]:
+        if value and info.data.get("kafka_url") is None:
+            raise ValueError("need kafka_url (ER_KAFKA_URL), the brokers to consume from")
+        check_bridges(value, info.data.get("cluster", ""))
+        return value
+
     @field_validator("global_filters")
     @classmethod
     def _filters(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
@@ -226,9 +265,18 @@ class Settings(BaseModel):
     def redacted(self) -> dict[str, Any]:
         """Return the settings with passwords replaced, fit for logs."""
         values = self.model_dump()
-        for key in ("redis_url", "database_url", "jwt_keys"):
+        for key in ("redis_url", "database_url", "kafka_url", "jwt_keys"):
             values[key] = redact(values[key])
+        values["kafka_destinations"] = tuple(map(redact, self.kafka_destinations))
         return values
+
+
+def _parsed(parse: Callable[[], object]) -> None:
+    """Have a fault of input be a fault of settings."""
+    try:
+        parse()
+    except InvalidInput as error:
+        raise ValueError(str(error)) from error
 
 
 def redact(url: str | None) -> str | None:

@@ -27,13 +27,13 @@ from router_node.cluster.subscription_sync import RAISE_VERSION
 from router_node.config import ConfigError, Settings
 from router_node.contract import Attachment, Consumer, Results, Settlement
 from router_node.delivery.right import Right
-from router_node.destinations.addresses import Addresses
 from router_node.destinations.destinations import Destinations
 from router_node.edges.security import security_of, shared_by_all
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.filter_desk import FilterDesk
 from router_node.flow.record import Recorder
+from router_node.kafka.kafka_side import KafkaSide
 from router_node.log.memory import MemoryLog
 from router_node.log.port import DurableLanes, Generations, IngestLog
 from router_node.log.redis_calls import RedisCalls
@@ -72,6 +72,7 @@ class Node:
         metrics: Metrics,
         retention: Retention,
         destinations: Destinations,
+        kafka: KafkaSide,
         replaying: Replaying,
         secured: Secured,
         cluster: Cluster | None = None,
@@ -82,6 +83,7 @@ class Node:
         self.management.access = secured.desk
         self.metrics = metrics
         self.destinations = destinations
+        self.kafka = kafka
         self.replaying = replaying
         self.secured = secured
         self.conduct = metrics.conduct
@@ -224,7 +226,7 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
                     retaining = tasks.create_task(node.retention.run(), name="retention")
                     replaying = tasks.create_task(node.replaying.run(), name="replays")
                     try:
-                        async with node.destinations.serving():
+                        async with node.kafka.serving(node.publish_events), node.destinations.serving():
                             yield node
                     finally:
                         retaining.cancel()
@@ -373,25 +375,24 @@ def _assemble(
     )
     registry = pipeline.registry
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
-    operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
+    kafka = KafkaSide(settings, clock)
+    operations = Operations(pipeline, ingest, lanes, database, letters, cluster, kafka.check_destination)
 
     def mine() -> bool:
         # What one node does for all, the owner of the first partition does: that is somebody who is alive.
         return right.valid and (0, 0) in pipeline.reader.owned()
 
     retention = Retention(database.delivery_log, settings.delivery_log_days, clock, mine)
-    means = Means(database.replays, database.events, pipeline.goes_to, operations.requeue, place, clock, mine)
-    replaying = Replaying(means)
-    operations.replays = ReplayDesk(
-        database.replays,
-        registry,
-        pipeline.storing,
-        replaying,
-        ingest.now_us,
-        lambda: operations.others.replays_changed(),
+    replaying = Replaying(
+        Means(database.replays, database.events, pipeline.goes_to, operations.requeue, place, clock, mine)
     )
+
+    def changed() -> None:
+        operations.others.replays_changed()
+
+    operations.replays = ReplayDesk(database.replays, registry, pipeline.storing, replaying, ingest.now_us, changed)
     operations.filters = FilterDesk(registry, operations.event, settings.global_filters, settings.max_event_bytes)
-    destinations = Destinations(registry, clock, Addresses(settings.webhook_networks), operations.pause_subscription)
+    destinations = Destinations(registry, clock, settings.webhook_networks, operations.pause_subscription, kafka.send)
     secured = secure(settings, database, clock, mine)
-    metrics = Metrics(pipeline, retention, destinations.counts, secured)
-    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying, secured)
+    metrics = Metrics(pipeline, retention, destinations, kafka, secured)
+    return Node(settings, pipeline, operations, metrics, retention, destinations, kafka, replaying, secured)

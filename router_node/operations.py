@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import itemgetter
@@ -72,6 +72,7 @@ class Operations:
         database: Database,
         dead_letters: DeadLetters,
         cluster: ClusterDesk,
+        check_destination: Callable[[Mapping[str, Any]], None],
     ) -> None:
         self._pipeline = pipeline
         self._ingest = ingest
@@ -83,6 +84,7 @@ class Operations:
         self.access: AccessDesk
         self._loaded = 0
         self._being_put: Counter[str] = Counter()
+        self._check_destination = check_destination
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
 
@@ -166,6 +168,7 @@ class Operations:
             spec = replace(spec, **kept)
         if not spec.durable:
             raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
+        self._check_destination(spec.destination)
         return await self.put(spec), spec.public_object()
 
     async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from pytest_asyncio import is_async_test
 from redis import Redis
 
+from tests.support.kafka_server import KafkaServer
 from tests.support.keys import leaked_keys
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_cluster import RedisClusterServers
@@ -64,6 +65,20 @@ def own_redis_sentinels() -> Iterator[RedisSentinels]:
 def postgres_server() -> Iterator[PostgresServer]:
     """The session's PostgreSQL server; without a binary the tests that need it fail with ServerMissing."""
     with PostgresServer(durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[KafkaServer]:
+    """The session's Kafka broker; without a binary the tests that need it fail with ServerMissing."""
+    with KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def own_kafka_server() -> Iterator[KafkaServer]:
+    """A Kafka broker for one test, to kill and to restart."""
+    with KafkaServer() as server:
         yield server
 
 

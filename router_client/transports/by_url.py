@@ -21,6 +21,7 @@ _BUILT_IN = {
     "wss": "router_client.transports.websocket:WebSocketTransport",
     "http": "router_client.transports.http:HttpTransport",
     "https": "router_client.transports.http:HttpTransport",
+    "kafka": "router_client.transports.kafka:KafkaTransport",
     **dict.fromkeys(SCHEMES, "router_client.transports.redis:RedisTransport"),
 }
 

@@ -15,11 +15,14 @@ from router_client.wire import Failure
 
 
 class PublishResult(NamedTuple):
-    """An accepted event; ``duplicate`` when its id was accepted before within the deduplication window."""
+    """An accepted event; ``duplicate`` when its id was accepted before within the deduplication window.
+
+    Both are None where they are not known: over ``kafka://``, which answers before a router has seen the event.
+    """
 
     id: str
-    partition: int
-    duplicate: bool
+    partition: int | None
+    duplicate: bool | None
 
 
 Outcome = PublishResult | EventRouterError

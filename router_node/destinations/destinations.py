@@ -1,22 +1,25 @@
-"""The webhooks of a node: one for each subscription that has such a destination, as subscriptions come, change and go.
+"""The destinations of a node: a webhook or a Kafka topic for each subscription that has one, as subscriptions come,
+change and go.
 
-Every node calls every webhook, for the partitions it owns; the bounds of an endpoint are divided among the nodes.
+Every node serves every destination, for the partitions it owns; the bounds of one are divided among the nodes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from router_client.errors import EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
+from router_node.contract import Consumer
 from router_node.destinations.addresses import Addresses
-from router_node.destinations.webhook import Counts, Webhook
+from router_node.destinations.kafka import KafkaCounts, KafkaTopic, Send
+from router_node.destinations.webhook import Counts, Hold, Webhook
 from router_node.destinations.webhook_call import Caller, calling
 from router_node.routing.registry import Registry
 
@@ -26,29 +29,61 @@ DRAIN_S = 3.0
 log = structlog.get_logger(__name__)
 
 
+class Destination(Consumer, Protocol):
+    """The consumer of a subscription that brings its events elsewhere."""
+
+    def begin(self, hold: Hold) -> None:
+        """Begin to take deliveries."""
+        ...
+
+    def change(self, spec: SubscriptionSpec) -> None:
+        """Take on another spec with a destination of the same kind."""
+        ...
+
+    def refresh(self) -> None:
+        """Allow as many deliveries as may begin now."""
+        ...
+
+    def stop(self) -> None:
+        """Begin no more; what is under way is still settled."""
+        ...
+
+
 class Destinations:
-    """Follows the registry while :meth:`serving`. ``pause`` pauses a subscription on all nodes, with a reason."""
+    """Follows the registry while :meth:`serving`.
+
+    ``webhook_networks`` are private networks that webhooks may be in, ``pause`` pauses a subscription on all nodes,
+    with a reason, and ``send_to_kafka`` sends a record.
+    """
 
     def __init__(
-        self, registry: Registry, clock: Clock, addresses: Addresses, pause: Callable[[str, str], Awaitable[object]]
+        self,
+        registry: Registry,
+        clock: Clock,
+        webhook_networks: Sequence[str],
+        pause: Callable[[str, str], Awaitable[object]],
+        send_to_kafka: Send,
     ) -> None:
         self._registry = registry
         self._clock = clock
-        self._addresses = addresses
+        self._addresses = Addresses(webhook_networks)
         self._pause = pause
-        self._webhooks: dict[str, Webhook] = {}
+        self._send_to_kafka = send_to_kafka
+        self._kinds: dict[str, str] = {}  # of what is there
+        self._there: dict[str, Destination] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._caller: Caller | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self.counts = Counts()
+        self.kafka_counts = KafkaCounts()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Call webhooks while the block runs; then let calls under way end, for ``DRAIN_S`` at most."""
+        """Serve destinations while the block runs; then let calls under way end, for ``DRAIN_S`` at most."""
         async with calling(self._addresses) as caller, asyncio.TaskGroup() as tasks:
             self._caller, self._tasks = caller, tasks
             self._registry.changed = self._changed
-            refreshing = tasks.create_task(self._refresh(), name="webhooks")
+            refreshing = tasks.create_task(self._refresh(), name="destinations")
             for spec in self._registry.specs():
                 self._changed(spec.name)
             try:
@@ -56,9 +91,9 @@ class Destinations:
             finally:
                 self._registry.changed = lambda _: None
                 refreshing.cancel()
-                for webhook in self._webhooks.values():
-                    webhook.stop()
-                self._webhooks.clear()
+                for destination in self._there.values():
+                    destination.stop()
+                self._there.clear()
                 if self._calls:
                     await asyncio.wait(self._calls, timeout=DRAIN_S)
                 for call in self._calls:
@@ -67,32 +102,38 @@ class Destinations:
     def _changed(self, name: str) -> None:
         """A subscription was made, changed or removed."""
         spec = self._registry.spec(name) if name in self._registry else None
-        wanted = spec is not None and spec.destination["kind"] == "webhook"
-        there = self._webhooks.get(name)
-        if there is not None and wanted and spec is not None:
+        kind = "consumer" if spec is None else spec.destination["kind"]
+        there = self._there.get(name)
+        if there is not None and self._kinds[name] != kind:
+            self._there.pop(name).stop()
+            there = None
+        if spec is None or kind == "consumer":
+            return
+        if there is not None:
             there.change(spec)
-        elif there is not None:
-            self._webhooks.pop(name).stop()
-        elif wanted and spec is not None and self._caller is not None:
+        elif self._caller is not None:
             dispatch = self._registry.get(name)
-            webhook = Webhook(
-                spec, self._caller, self._clock, self.counts, lambda: dispatch.sharers, self._spawn, self._gone
-            )
-            self._webhooks[name] = webhook
-            webhook.begin(dispatch.attach(webhook, 0))
+            there = self._there[name] = self._made(spec, self._caller, lambda: dispatch.sharers)
+            self._kinds[name] = kind
+            there.begin(dispatch.attach(there, 0))
+
+    def _made(self, spec: SubscriptionSpec, caller: Caller, share: Callable[[], int]) -> Destination:
+        if spec.destination["kind"] == "kafka":
+            return KafkaTopic(spec, self._send_to_kafka, self._clock, self.kafka_counts, share, self._spawn)
+        return Webhook(spec, caller, self._clock, self.counts, share, self._spawn, self._gone)
 
     async def _refresh(self) -> None:
         """Now and then look at what changes without a word: how many nodes share."""
         while True:
             await asyncio.sleep(REFRESH_S)
-            for webhook in list(self._webhooks.values()):
-                webhook.refresh()
+            for destination in list(self._there.values()):
+                destination.refresh()
 
     def _spawn(self, call: Coroutine[Any, Any, None]) -> None:
         if self._tasks is None:
             call.close()
             return
-        task = self._tasks.create_task(call, name="webhook call")
+        task = self._tasks.create_task(call, name="delivery to a destination")
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 

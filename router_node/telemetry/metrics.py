@@ -14,9 +14,13 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry, generate_latest
 
 from router_node.cluster.cluster import Cluster
+from router_node.destinations.destinations import Destinations
+from router_node.destinations.kafka import KafkaCounts
 from router_node.destinations.webhook import Counts
 from router_node.edges.conduct import TOLD, Conduct, Fault
 from router_node.edges.security import Security
+from router_node.flow.record import Recorder
+from router_node.kafka.kafka_side import KafkaSide
 from router_node.pipeline import Pipeline
 from router_node.retention import Retention
 from router_node.secured import Secured
@@ -27,14 +31,25 @@ Read = Callable[[], float]
 class Metrics:
     """The instruments of one node; ``text`` is the page of /metrics in the Prometheus text format."""
 
-    def __init__(self, pipeline: Pipeline, retention: Retention, webhooks: Counts, secured: Secured) -> None:
+    def __init__(
+        self, pipeline: Pipeline, retention: Retention, outward: Destinations, kafka: KafkaSide, secured: Secured
+    ) -> None:
         self._registry = CollectorRegistry()
         self._provider = MeterProvider(
             [PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)],
             shutdown_on_exit=False,
         )
         self._meter = self._provider.get_meter("event_router")
-        p = pipeline
+        self._pipeline = pipeline
+        self.conduct = Conduct()
+        self._measure_flow(pipeline)
+        self._measure_attempts(pipeline.recorder, retention)
+        self._measure_webhooks(outward.counts)
+        self._measure_kafka(outward.kafka_counts, kafka)
+        self._measure_security(secured)
+        self._measure_clients()
+
+    def _measure_flow(self, p: Pipeline) -> None:
         self._counter("er_events_accepted", "Events appended to the log", lambda: p.appender.accepted)
         self._counter("er_events_refused", "Events refused at the append: backlog, memory", lambda: p.appender.refused)
         self._counter("er_append_commits", "Group commits to the log", lambda: p.appender.commits)
@@ -78,15 +93,12 @@ class Metrics:
         self._gauge("er_outbox_removals", "Rows of settled events still to be removed", lambda: p.outbox.removing)
         self._counter("er_events_fed", "Stored events fed to a log that had lost them", lambda: p.outbox.fed)
         self._counter("er_sweep_finds", "Partitions found to have more by a sweep", lambda: p.reader.found_by_sweep)
-        self._counter("er_attempts_logged", "Attempts written to the delivery log", lambda: p.recorder.written)
-        self._counter("er_attempts_unlogged", "Attempts the delivery log had no room for", lambda: p.recorder.dropped)
-        self._gauge("er_attempts_waiting", "Attempts on their way to the delivery log", lambda: p.recorder.waiting)
+
+    def _measure_attempts(self, recorder: Recorder, retention: Retention) -> None:
+        self._counter("er_attempts_logged", "Attempts written to the delivery log", lambda: recorder.written)
+        self._counter("er_attempts_unlogged", "Attempts the delivery log had no room for", lambda: recorder.dropped)
+        self._gauge("er_attempts_waiting", "Attempts on their way to the delivery log", lambda: recorder.waiting)
         self._counter("er_attempts_expired", "Attempts removed as old by this node", lambda: retention.expired)
-        self._pipeline = pipeline
-        self._measure_webhooks(webhooks)
-        self._measure_security(secured)
-        self.conduct = Conduct()
-        self._measure_clients()
 
     def _measure_clients(self) -> None:
         for fault in Fault:
@@ -123,6 +135,25 @@ class Metrics:
         self._counter("er_rate_unanswered", "Such calls without an answer in time", lambda: security().rates.unanswered)
         self._gauge("er_rate_principals", "Principals whose rates are remembered", lambda: len(security().rates))
         self._gauge("er_seats", "Connections of principals that may have so many only", lambda: len(security().seats))
+
+    def _measure_kafka(self, d: KafkaCounts, kafka: KafkaSide) -> None:
+        b = kafka.counts
+        self._counter("er_kafka_records", "Records consumed by bridges", lambda: b.records)
+        self._counter("er_kafka_appended", "Records appended as events", lambda: b.appended)
+        self._counter("er_kafka_duplicates", "Records known as repeats", lambda: b.duplicates)
+        self._counter("er_kafka_refused", "Records that are no events", lambda: b.refused)
+        self._counter("er_kafka_dead_lettered", "Of those, put into a dead-letter topic", lambda: b.dead_lettered)
+        self._counter("er_kafka_skipped", "Of those, only named in the log", lambda: b.skipped)
+        self._counter("er_kafka_held_back", "Times a bridge waited: overload, Redis away", lambda: b.held_back)
+        self._counter("er_kafka_failures", "Times a bridge lost its brokers or could not begin", lambda: b.failures)
+        self._counter("er_kafka_commits_failed", "Commits of offsets that were refused", lambda: b.commits_failed)
+        self._gauge("er_kafka_bridges_running", "Bridges that are members of their group", lambda: b.running)
+        self._gauge("er_kafka_lag", "Records that bridges have still to read of their partitions", lambda: kafka.lag)
+        self._counter("er_kafka_delivered", "Deliveries that Kafka acknowledged", lambda: d.delivered)
+        self._counter("er_kafka_failed", "Deliveries that failed and are tried again", lambda: d.failed)
+        self._counter("er_kafka_rejected", "Deliveries that Kafka never takes: dead letters", lambda: d.rejected)
+        self._gauge("er_kafka_in_flight", "Deliveries to Kafka under way", lambda: d.in_flight)
+        self._gauge("er_kafka_breakers_open", "Topics left alone as nothing gets through", lambda: d.open_breakers)
 
     def watch(self, cluster: Cluster) -> None:
         """Measure the node's part in a cluster too."""

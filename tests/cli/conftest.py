@@ -27,7 +27,11 @@ class DevNode:
         self.process = ChildProcess(
             [sys.executable, "-m", "cli.main", "dev", "--listen", f"127.0.0.1:{port}"],
             log=folder / "node.log",
-            env=clean_environment(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1"),
+            env=clean_environment(
+                PYTHONPATH=str(ROOT),
+                PYTHONUNBUFFERED="1",
+                ER_KAFKA_DESTINATIONS='["kafka://127.0.0.1:1/?topics=out.*"]',
+            ),
             cwd=folder,
         )
 

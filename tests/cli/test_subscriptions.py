@@ -27,6 +27,25 @@ def test_put_show_list_delete(er: CommandLine, tmp_path: Path) -> None:
     er("subscriptions", "show", "cli-subs", code=3)
 
 
+def test_a_kafka_destination_is_put_shown_and_listed(er: CommandLine) -> None:
+    destination = '{"destination": {"kind": "kafka", "topic": "out.late", "key": "type"}}'
+    er("subscriptions", "put", "cli-kafka", "--topic", "cli-kafka.>", "--set", destination)
+    (shown,) = er("subscriptions", "show", "cli-kafka", "--json").documents
+    assert {name: shown["destination"][name] for name in ("kind", "topic", "key", "format")} == {
+        "kind": "kafka",
+        "topic": "out.late",
+        "key": "type",
+        "format": "event",
+    }
+    assert "out.late" in er("subscriptions", "show", "cli-kafka").out
+    (line,) = [each for each in er("subscriptions", "list").out.splitlines() if "cli-kafka" in each]
+    assert line.split()[1] == "kafka"
+    refused = '{"destination": {"kind": "kafka", "topic": "secret"}}'
+    fault = er("subscriptions", "put", "cli-kafka", "--topic", "cli-kafka.>", "--set", refused, code=1).err
+    assert "destination.topic" in fault
+    er("subscriptions", "delete", "cli-kafka")
+
+
 def test_pause_resume_and_a_backlog_that_is_not_lost_unasked(er: CommandLine) -> None:
     er("subscriptions", "put", "cli-pause", "--topic", "cli-pause.>")
     assert er("subscriptions", "pause", "cli-pause", "--reason", "lunch").out == "cli-pause is paused\n"

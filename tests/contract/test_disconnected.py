@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 
 from router_client import (
@@ -20,6 +21,8 @@ from router_client import (
 )
 from tests.router_client.served_node import served
 from tests.support.fault_proxy import FaultProxy
+from tests.support.kafka_server import KafkaServer
+from tests.support.kafka_topics import contents
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.timeout(30)
@@ -30,9 +33,21 @@ BACKOFF = Backoff(base_s=0.01, max_s=0.05)
 class Line:
     """What is between a client and its router, and the URL for it."""
 
-    def __init__(self, proxy: FaultProxy, scheme: str) -> None:
+    def __init__(self, proxy: FaultProxy, scheme: str, topic: str | None = None) -> None:
         self._proxy = proxy
-        self.url = f"{scheme}://127.0.0.1:{proxy.port}"
+        self._topic = topic
+        self.url = f"{scheme}://127.0.0.1:{proxy.port}" + (f"/?publish={topic}" if topic else "")
+
+    async def accepted(self, client: EventRouterClient, count: int) -> list[str]:
+        """Wait for so many events of the key ``key`` and return their ids in the order they were accepted."""
+        async with asyncio.timeout(10):
+            if self._topic is not None:
+                records = await contents(f"127.0.0.1:{self._proxy.port}", self._topic, count)
+                return [orjson.loads(record.value)["id"] for record in records]
+            while len((await client.history.page(correlation_id="key", limit=100)).events) < count:
+                await asyncio.sleep(0.01)
+            stored = await client.history.page(correlation_id="key", order="asc", limit=100)
+            return [event.id for event in stored.events]
 
     def cut(self) -> None:
         """Break every connection, and refuse new ones."""
@@ -44,9 +59,16 @@ class Line:
         await self._proxy.accept()
 
 
-@pytest.fixture(params=["ws", "http", "redis"])
+@pytest.fixture(params=["ws", "http", "redis", "kafka"])
 async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
-    if request.param == "redis":
+    if request.param == "kafka":
+        server = KafkaServer()
+        async with FaultProxy("127.0.0.1", server.port) as proxy:
+            server.advertised_port = proxy.port
+            with server:
+                server.create_topic("events")
+                yield Line(proxy, "kafka", "events")
+    elif request.param == "redis":
         redis_url: str = request.getfixturevalue("redis_url")
         async with (
             served(redis_url=redis_url, partitions=8, listen=f"127.0.0.1:{free_port()}"),
@@ -74,11 +96,7 @@ async def test_what_is_published_meanwhile_waits_and_is_accepted_in_order(line: 
         async with asyncio.timeout(10):
             outcomes = await sending
         assert [outcome.id for outcome in outcomes if isinstance(outcome, PublishResult)] == [e["id"] for e in events]
-        async with asyncio.timeout(10):
-            while len((await client.history.page(correlation_id="key", limit=100)).events) < 61:
-                await asyncio.sleep(0.01)
-        stored = await client.history.page(correlation_id="key", order="asc", limit=100)
-        assert [event.id for event in stored.events] == ["before", *(e["id"] for e in events)]
+        assert await line.accepted(client, 61) == ["before", *(e["id"] for e in events)]
 
 
 async def test_it_fails_at_once_when_told_to_and_works_again_afterwards(line: Line) -> None:

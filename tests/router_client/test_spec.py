@@ -141,7 +141,7 @@ BAD: dict[str, list[Any]] = {
     "buffer": [0, 100_001, 1.5, "1", True],
     "overflow": ["drop", "", 5],
     "destination": [[], "consumer", 5],
-    "destination.kind": [{}, {"kind": None}, {"kind": "kafka"}, {"kind": ["consumer"]}],
+    "destination.kind": [{}, {"kind": None}, {"kind": "amqp"}, {"kind": ["consumer"]}],
     "destination.url": [
         {"kind": "consumer", "url": "http://localhost"},
         {"kind": "webhook"},
@@ -167,6 +167,20 @@ BAD: dict[str, list[Any]] = {
             )
         ),
     ],
+    "destination.topic": [
+        {"kind": "kafka"},
+        *({"kind": "kafka", "topic": topic} for topic in ("", ".", "..", "a/b", "a b", "a" * 250, 5, ["a"])),
+        {"kind": "webhook", "url": "https://a/", "topic": "a"},
+    ],
+    "destination.bootstrap": [
+        {"kind": "kafka", "topic": "a", "bootstrap": bootstrap}
+        for bootstrap in ("", "a:0", "a:65536", "a:b", "kafka://a", "a,", "u@a", ",".join(["a"] * 21), 5)
+    ],
+    "destination.format": [{"kind": "kafka", "topic": "a", "format": each} for each in ("avro", "", 5)],
+    "destination.mode": [{"kind": "kafka", "topic": "a", "mode": each} for each in ("batch", "", 5)],
+    "destination.key": [{"kind": "kafka", "topic": "a", "key": each} for each in ("payload", "", 5)],
+    "destination.concurrency": [{"kind": "kafka", "topic": "a", "concurrency": each} for each in (0, 10_001, 1.5)],
+    "destination.timeout_s": [{"kind": "kafka", "topic": "a", "timeout_s": each} for each in (0, 30, 121, "5")],
     "destination.secret": [
         {"kind": "webhook", "url": "https://a/", "secret": secret}
         for secret in (
