@@ -5,6 +5,7 @@ EventRouterError
 ├── TooLarge           413  a body, frame or event exceeds its limit
 ├── NotFound           404  no such event, subscription or dead letter
 ├── Conflict           409  the request contradicts what is there
+│   └── PreconditionFailed 412  it was changed since the caller looked; nothing was changed now
 ├── Overloaded         429  accepted nothing; try again after ``retry_after_s``
 ├── Unavailable        503  a part the request needs is away; nothing was accepted unless said otherwise
 ├── ConnectionLost     503  (SDK) the connection went away and the outcome is unknown; publishing the id again is safe
@@ -69,6 +70,12 @@ class Conflict(EventRouterError):
     code, title, status = "conflict", "Conflict", 409
 
 
+class PreconditionFailed(Conflict):
+    """What the caller expected is not what is there; nothing was changed. Read it again, then decide."""
+
+    code, title, status = "precondition_failed", "Precondition failed", 412
+
+
 class Overloaded(EventRouterError):
     """The router refuses work to stay within its bounds; nothing was accepted."""
 
@@ -108,6 +115,7 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
         TooLarge,
         NotFound,
         Conflict,
+        PreconditionFailed,
         Overloaded,
         Unavailable,
         ConnectionLost,

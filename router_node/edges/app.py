@@ -78,7 +78,7 @@ def create_app(
             _resource("/v1/stream", GET=StreamRoutes(engine, connections, limits).stream),
             *_event_routes(events, subscriptions, deliveries),
             _resource("/v1/filters/test", POST=FilterRoutes(management.filters, bodies).test),
-            *_replay_routes(ReplayRoutes(management, bodies)),
+            *_replay_routes(ReplayRoutes(management, bodies, limits)),
             *_operator_routes(operations, cluster),
         ],
         middleware=[Middleware(Guard)],

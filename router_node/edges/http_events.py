@@ -157,7 +157,7 @@ class EventRoutes:
         found: list[DeadLetter] = []
         cursor: str | None = None
         for _ in range(LETTER_PAGES):
-            page = await self._management.dead_letters(NO_FILTER, self._limits.max_page, cursor)
+            page = await self._management.letters.page(NO_FILTER, self._limits.max_page, cursor)
             found += [letter for letter in page.letters if letter.event_id == event.id]
             cursor = page.next
             if cursor is None:

@@ -64,37 +64,37 @@ class OperationRoutes:
         """GET /v1/dead-letters."""
         values = query(request, *LETTER_CONDITIONS, "limit", "cursor")
         limit = integer(values, "limit", 1, self._limits.max_page, 100)
-        page = await self._management.dead_letters(letter_filter(values), limit, values.get("cursor"))
+        page = await self._management.letters.page(letter_filter(values), limit, values.get("cursor"))
         return json_response({"dead_letters": [letter_object(letter) for letter in page.letters], "next": page.next})
 
     async def letter_counts(self, request: Request) -> Response:
         """GET /v1/dead-letters/counts."""
         query(request)
-        counts, complete = await self._management.dead_letter_counts()
+        counts, complete = await self._management.letters.counts()
         found = [{"subscription": each.subscription, "reason": each.reason, "count": each.letters} for each in counts]
         return json_response({"counts": found, "complete": complete})
 
     async def letter(self, request: Request) -> Response:
         """GET /v1/dead-letters/{id}: the letter, with its history from the delivery log."""
         query(request)
-        letter = await self._management.dead_letter(request.path_params["id"])
+        letter = await self._management.letters.one(request.path_params["id"])
         return json_response({**letter_object(letter), "history": await self._history(letter)})
 
     async def delete_letter(self, request: Request) -> Response:
         """DELETE /v1/dead-letters/{id}."""
         query(request)
         letter_id = request.path_params["id"]
-        if not await self._management.purge_dead_letters([letter_id]):
+        if not await self._management.letters.purge([letter_id]):
             raise NotFound(f"no dead letter {letter_id}", field="id")
         return Response(status_code=204)
 
     async def replay_letters(self, request: Request) -> Response:
         """POST /v1/dead-letters/replay."""
-        return await self._act(request, self._management.replay_dead_letters, "replayed")
+        return await self._act(request, self._management.letters.replay, "replayed")
 
     async def purge_letters(self, request: Request) -> Response:
         """POST /v1/dead-letters/purge."""
-        return await self._act(request, self._management.purge_dead_letters, "purged")
+        return await self._act(request, self._management.letters.purge, "purged")
 
     async def _history(self, letter: DeadLetter) -> list[dict[str, Any]] | None:
         """Return the last attempts, oldest first; None when the log cannot be asked: the letter is shown anyway."""
@@ -134,7 +134,7 @@ class OperationRoutes:
         cursor: str | None = None
         while len(found) < self._limits.max_letters:
             limit = min(self._limits.max_page, self._limits.max_letters - len(found))
-            page = await self._management.dead_letters(wanted, limit, cursor)
+            page = await self._management.letters.page(wanted, limit, cursor)
             found += [letter.id for letter in page.letters]
             cursor = page.next
             if cursor is None:

@@ -9,16 +9,20 @@ from router_client.errors import InvalidInput
 from router_client.event import parse_time
 from router_client.json_input import only
 from router_node.contract import Management
-from router_node.edges.bodies import Bodies, query
+from router_node.edges.bodies import Bodies, integer, query
+from router_node.edges.limits import Limits
+from router_node.edges.paging import DEFAULT_PAGE
+from router_node.edges.preconditions import etag
 from router_node.edges.problems import json_response
 
 
 class ReplayRoutes:
     """Handlers of /v1/replays and of /v1/subscriptions/{name}/pause|resume|seek."""
 
-    def __init__(self, management: Management, bodies: Bodies) -> None:
+    def __init__(self, management: Management, bodies: Bodies, limits: Limits) -> None:
         self._management = management
         self._bodies = bodies
+        self._limits = limits
 
     async def start(self, request: Request) -> Response:
         """POST /v1/replays."""
@@ -27,8 +31,10 @@ class ReplayRoutes:
 
     async def list(self, request: Request) -> Response:
         """GET /v1/replays, newest first."""
-        query(request)
-        return json_response({"replays": await self._management.replays.list()})
+        values = query(request, "limit", "cursor")
+        limit = integer(values, "limit", 1, self._limits.max_page, DEFAULT_PAGE)
+        found, after = await self._management.replays.list(limit, values.get("cursor"))
+        return json_response({"replays": found, "next": after})
 
     async def one(self, request: Request) -> Response:
         """GET /v1/replays/{id}."""
@@ -47,13 +53,15 @@ class ReplayRoutes:
         reason = body.get("reason", "")
         if not isinstance(reason, str) or len(reason) > 500:
             raise InvalidInput("text of at most 500 characters", field="reason")
-        return json_response(await self._management.pause_subscription(request.path_params["name"], reason))
+        spec = await self._management.pause_subscription(request.path_params["name"], reason)
+        return json_response(spec, headers=etag(spec["revision"]))
 
     async def resume(self, request: Request) -> Response:
         """POST /v1/subscriptions/{name}/resume."""
         query(request)
         only(await self._bodies.json(request))
-        return json_response(await self._management.resume_subscription(request.path_params["name"]))
+        spec = await self._management.resume_subscription(request.path_params["name"])
+        return json_response(spec, headers=etag(spec["revision"]))
 
     async def seek(self, request: Request) -> Response:
         """POST /v1/subscriptions/{name}/seek."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from router_client import wire
-from router_client.errors import EventRouterError, InvalidInput, NotFound
+from router_client.errors import EventRouterError, InvalidInput
 from router_client.json_input import only
+from router_node.cluster.scopes import public_name
 from router_node.contract import Delivery, Engine, Management
 from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.conduct import Fault
 from router_node.edges.connections import Connections
 from router_node.edges.limits import Limits
+from router_node.edges.paging import NamePage, cursor_at
+from router_node.edges.preconditions import etag, expected
 from router_node.edges.problems import json_response
 from router_node.edges.settling import settlement
 
@@ -39,29 +43,29 @@ class SubscriptionRoutes:
         """PUT /v1/subscriptions/{name}."""
         query(request)
         body = await self._bodies.json(request)
-        created, spec = await self._management.put_subscription(request.path_params["name"], body)
-        return json_response(spec, 201 if created else 200)
+        created, spec = await self._management.put_subscription(request.path_params["name"], body, expected(request))
+        return json_response(spec, 201 if created else 200, etag(spec["revision"]))
 
     async def all(self, request: Request) -> Response:
-        """GET /v1/subscriptions."""
-        query(request)
-        return json_response({"subscriptions": await self._management.subscriptions()})
+        """GET /v1/subscriptions, in the order of their names."""
+        page = NamePage.asked(query(request, "limit", "cursor"), self._limits.max_page)
+        found = await self._management.subscriptions(page.first, page.limit + 1)
+        after = cursor_at(found.pop()["name"]) if len(found) > page.limit else None
+        return json_response({"subscriptions": [_public(each) for each in found], "next": after})
 
     async def one(self, request: Request) -> Response:
         """GET /v1/subscriptions/{name}."""
         query(request)
-        name = request.path_params["name"]
-        for spec in await self._management.subscriptions():
-            if spec["name"] == name:
-                return json_response(spec)
-        raise NotFound(f"no subscription is named {name}", field="name")
+        found = await self._management.subscription(request.path_params["name"])
+        return json_response(_public(found), headers=etag(found["revision"]))
 
     async def delete(self, request: Request) -> Response:
         """DELETE /v1/subscriptions/{name}[?backlog=discard]."""
         backlog = query(request, "backlog").get("backlog", "refuse")
         if backlog not in ("discard", "refuse"):
             raise InvalidInput("one of discard, refuse", field="backlog")
-        await self._management.delete_subscription(request.path_params["name"], discard_backlog=backlog == "discard")
+        name, discard = request.path_params["name"], backlog == "discard"
+        await self._management.delete_subscription(name, discard_backlog=discard, expected=expected(request))
         return Response(status_code=204)
 
     async def pull(self, request: Request) -> Response:
@@ -97,6 +101,10 @@ class SubscriptionRoutes:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= self._limits.max_wait_s:
             raise InvalidInput(f"a number from 0 to {self._limits.max_wait_s:g}", field="wait_s")
         return max(float(value), LOOK_S)
+
+
+def _public(subscription: dict[str, Any]) -> dict[str, Any]:
+    return {**subscription, "name": public_name(subscription["name"])}
 
 
 class _Puller:

@@ -53,9 +53,9 @@ def problem_response(error: EventRouterError, headers: dict[str, str] | None = N
     return Response(body, error.status, headers, media_type="application/problem+json")
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a value as a JSON answer; bytes within an ``orjson.Fragment`` are spliced in as they are."""
-    return Response(orjson.dumps(value), status, media_type="application/json")
+    return Response(orjson.dumps(value), status, headers, media_type="application/json")
 
 
 def result_object(result: Published | EventRouterError) -> dict[str, Any]:
