@@ -33,9 +33,9 @@ class EventRouterError(Exception):
         self.field = field
 
     def problem(self) -> dict[str, Any]:
-        """Return the error as RFC 9457 problem details (a JSON object)."""
+        """Return the error as RFC 9457 problem details (a JSON object); its type is a place in the node's docs page."""
         body: dict[str, Any] = {
-            "type": f"urn:event-router:{self.code}",
+            "type": f"/docs#problem-{self.code}",
             "title": self.title,
             "status": self.status,
             "code": self.code,

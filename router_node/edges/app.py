@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router_client.errors import NotFound
@@ -19,6 +19,7 @@ from router_node.edges.conduct import Conduct
 from router_node.edges.connections import Connections
 from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
+from router_node.edges.http_documents import DocumentRoutes
 from router_node.edges.http_events import EventRoutes
 from router_node.edges.http_filters import FilterRoutes
 from router_node.edges.http_operations import OperationRoutes
@@ -36,17 +37,22 @@ Handler = Callable[[Request], Awaitable[Response]]
 class App:
     """The ASGI application of a node; ``connections`` is what has to end before the node may."""
 
-    def __init__(self, http: ASGIApp, publish: ASGIApp, websocket: ASGIApp, connections: Connections) -> None:
+    def __init__(self, http: Starlette, publish: ASGIApp, websocket: ASGIApp, connections: Connections) -> None:
         self._http = http
         self._publish = publish
         self._websocket = websocket
         self.connections = connections
 
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """Every address that is served over HTTP."""
+        return self._http.routes
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
         path = scope["path"]
         if scope["type"] == "websocket":
-            app = self._websocket if path == "/v1/ws" else _no_websocket
+            app: ASGIApp = self._websocket if path == "/v1/ws" else _no_websocket
         # Past Starlette's middleware and routing, which would cost the hot path a good part of its time.
         elif path == "/v1/events" and scope["method"] == "POST":
             app = self._publish
@@ -80,6 +86,7 @@ def create_app(
             _resource("/v1/filters/test", POST=FilterRoutes(management.filters, bodies).test),
             *_replay_routes(ReplayRoutes(management, bodies, limits)),
             *_operator_routes(operations, cluster),
+            *_document_routes(DocumentRoutes()),
         ],
         middleware=[Middleware(Guard)],
         exception_handlers={HTTPException: routing_problem},
@@ -136,6 +143,16 @@ def _operator_routes(operations: OperationRoutes, cluster: ClusterRoutes) -> lis
         _resource("/healthz", GET=operations.healthz),
         _resource("/readyz", GET=operations.readyz),
         _resource("/metrics", GET=operations.metrics),
+    ]
+
+
+def _document_routes(documents: DocumentRoutes) -> list[Route]:
+    return [
+        _resource("/openapi.json", GET=documents.openapi),
+        _resource("/asyncapi.json", GET=documents.asyncapi),
+        _resource("/docs", GET=documents.page),
+        _resource("/docs/docs.css", GET=documents.style),
+        _resource("/docs/docs.js", GET=documents.script),
     ]
 
 

@@ -31,6 +31,12 @@ class MethodNotAllowed(EventRouterError):
     code, title, status = "method_not_allowed", "Method not allowed", 405
 
 
+class HeadTooLarge(InvalidInput):
+    """The head of a request has too many bytes, or too many headers."""
+
+    code, title, status = "head_too_large", "Request header fields too large", 431
+
+
 class Unexpected(EventRouterError):
     """A fault of the node's own; the log has it under the id that the detail names."""
 
