@@ -34,17 +34,17 @@ def loads(data: bytes | str, field: str = "body") -> Any:
     return value
 
 
-def check_depth(value: Any, encoded: bytes, field: str) -> None:
-    """Refuse ``value`` when it nests deeper than ``MAX_DEPTH``; ``encoded`` (its JSON) makes the common case free."""
-    if encoded.count(b"{") + encoded.count(b"[") <= MAX_DEPTH:
+def check_depth(value: Any, encoded: bytes, field: str, most: int = MAX_DEPTH) -> None:
+    """Refuse ``value`` when it nests deeper than ``most``; ``encoded`` (its JSON) makes the common case free."""
+    if encoded.count(b"{") + encoded.count(b"[") <= most:
         return
     stack: list[tuple[Any, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
         if not isinstance(item, (dict, list, tuple)):
             continue
-        if depth > MAX_DEPTH:
-            raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", field=field)
+        if depth > most:
+            raise InvalidInput(f"nested deeper than {most} levels", field=field)
         stack.extend((child, depth + 1) for child in (item.values() if isinstance(item, dict) else item))
 
 

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router_client.errors import NotFound
@@ -156,11 +156,19 @@ def _document_routes(documents: DocumentRoutes) -> list[Route]:
     ]
 
 
+class _Resource(Route):
+    """A route whose path decides: a method that it has not is refused, whichever later route would have both."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return Match.FULL if match is Match.PARTIAL else match, found
+
+
 def _resource(path: str, **handlers: Handler) -> Route:
     async def handle(request: Request) -> Response:
         return await handlers["GET" if request.method == "HEAD" else request.method](request)
 
-    return Route(path, handle, methods=list(handlers))
+    return _Resource(path, handle, methods=list(handlers))
 
 
 def _plain(handler: Handler) -> ASGIApp:

@@ -59,7 +59,7 @@ CLIENT = {
             "publish",
             ("events",),
             ack={"type": "string", "enum": ["accepted", "replicated", "stored"], "default": "accepted"},
-            events=listed(ref("NewEvent"), maxItems=LIMITS.max_batch),
+            events=listed({"anyOf": [ref("NewEvent"), {}]}, maxItems=LIMITS.max_batch),
         ),
         {"op": "publish", "ref": 2, "ack": "accepted", "events": [events.ORDER_7]},
         "published",

@@ -23,6 +23,8 @@ class Fault(StrEnum):
     NO_HELLO = "no_hello"
     VANISHED = "vanished"
     REFUSED_CONNECTIONS = "refused_connections"
+    SLOW_HEADS = "slow_heads"
+    CROWDED_OUT = "crowded_out"
 
 
 TOLD = {
@@ -32,6 +34,8 @@ TOLD = {
     Fault.NO_HELLO: "a client connected and said no hello",
     Fault.VANISHED: "a client answers no pings and is let go",
     Fault.REFUSED_CONNECTIONS: "connections are refused: the node has as many as it may",
+    Fault.SLOW_HEADS: "a client connected and sent no request, or not the whole of its head",
+    Fault.CROWDED_OUT: "connections that rest are closed for new ones: the node has as many as it may",
 }
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from router_client import cloudevents
 from router_client.errors import EventRouterError, InvalidInput, TooLarge
 from router_client.event import Event, parse_time
-from router_client.json_input import loads
+from router_client.json_input import check_depth, loads
 from router_client.kept_form import publish_body
 from router_client.topics import check_pattern
 from router_client.trace_context import extract, outgoing
@@ -248,4 +248,5 @@ def _contained(text: str) -> dict[str, Any]:
     value = loads(text, "payload")
     if not isinstance(value, dict):
         raise InvalidInput("a JSON object that the event's payload must contain", field="payload")
+    check_depth(value, text.encode(), "payload")
     return value

@@ -7,6 +7,8 @@ import math
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import structlog
 import uvicorn
@@ -15,12 +17,13 @@ from router_node.config import Settings
 from router_node.contract import Engine, Management
 from router_node.edges.app import App, create_app
 from router_node.edges.conduct import Conduct
+from router_node.edges.http_protocol import BoundedHttp
 from router_node.edges.limits import Limits
-from router_node.edges.protocols import HttpProtocol, WebSocketProtocol, bound_unread
+from router_node.edges.lobby import Lobby
+from router_node.edges.protocols import WebSocketProtocol, bound_unread
 from router_node.edges.websocket_session import Identity
 
 BACKLOG = 2048
-KEEP_ALIVE_S = 75  # longer than load balancers keep an idle connection, so that they close it and not we
 
 log = structlog.get_logger(__name__)
 
@@ -90,8 +93,10 @@ async def serve_app(
 ) -> None:
     """Serve ``app`` on a listening socket until ``stop`` is set; see :func:`serve`."""
     bound_unread(listener, limits.unread_s)
-    server = _Server(_config(app, limits), ready)
+    lobby = Lobby(limits, app.connections.conduct)
+    server = _Server(_config(app, limits, lobby), ready)
     async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(lobby.watch(), name="http lobby")
         serving = tasks.create_task(server.serve(sockets=[listener]), name="http server")
         stopping = tasks.create_task(stop.wait(), name="http server stop")
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -99,6 +104,8 @@ async def serve_app(
         if not await app.connections.drain(limits.drain_s + 1):
             log.warning("connections did not end in time", left=len(app.connections))
         server.should_exit = True
+        await asyncio.wait([serving])
+        watching.cancel()
 
 
 def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
@@ -121,10 +128,10 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     return listener
 
 
-def _config(app: App, limits: Limits) -> uvicorn.Config:
+def _config(app: App, limits: Limits, lobby: Lobby) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=HttpProtocol,
+        http=cast(type[asyncio.Protocol], partial(BoundedHttp, lobby=lobby, limits=limits)),
         loop="none",
         ws=WebSocketProtocol,
         ws_ping_interval=limits.ping_s,
@@ -137,7 +144,7 @@ def _config(app: App, limits: Limits) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=math.ceil(limits.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(limits.drain_s),
     )
 

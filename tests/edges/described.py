@@ -44,9 +44,13 @@ def resolved(place: Json, root: Json = DOCUMENT) -> Any:
 
 def faults(value: Any, schema: Json, root: Json = DOCUMENT) -> list[str]:
     """Return what a schema has against a value. Objects have no members that are not described."""
+    return [f"{error.json_path}: {error.message[:300]}" for error in checker(schema, root).iter_errors(value)]
+
+
+def checker(schema: Json, root: Json = DOCUMENT) -> Draft202012Validator:
+    """Return a schema as :func:`faults` takes it, to be used often."""
     whole = {**_closed(schema), "components": _closed(root["components"])}
-    checker = Draft202012Validator(whole, format_checker=FormatChecker(["date-time"]))
-    return [f"{error.json_path}: {error.message[:300]}" for error in checker.iter_errors(value)]
+    return Draft202012Validator(whole, format_checker=FormatChecker(["date-time"]))
 
 
 def _closed(place: Any) -> Any:

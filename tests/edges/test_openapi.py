@@ -174,6 +174,9 @@ async def test_the_example_of_a_stream_opens_one(http: Any) -> None:
         ("GET", "/v1/nothing", None, {}, 404, None),
         ("GET", "/v2", None, {}, 404, None),
         ("PATCH", "/v1/events", None, {}, 405, None),
+        # A number of a partition, and an id of a dead letter, that are words: found by schemathesis.
+        ("GET", "/v1/partitions/grow", None, {}, 405, None),
+        ("DELETE", "/v1/dead-letters/replay", None, {}, 405, None),
         ("POST", "/v1/events", "<xml/>", {"content-type": "text/xml"}, 415, "content-type"),
         ("POST", "/v1/events", "{}", {"content-encoding": "gzip"}, 415, "content-encoding"),
         ("POST", "/v1/replays", "{}", {"content-type": "text/xml"}, 415, "content-type"),

@@ -94,6 +94,7 @@ NOUN = Noun(
                 body=takes(
                     ref("Settlement"),
                     {"ack": [DELIVERY_ID], "nack": [{"delivery_id": "1.17.1", "delay_s": 5, "error": "try later"}]},
+                    required=False,
                 ),
                 answers={
                     200: answer(

@@ -90,7 +90,7 @@ NOUN = Noun(
                 description="An event that nobody tried to deliver, or that there is not, has none.",
                 parameters=[ID, *_CONDITIONS],
                 answers={200: _PAGE},
-                errors=(503,),
+                errors=(404, 503),
             ),
         },
     },

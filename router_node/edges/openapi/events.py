@@ -80,6 +80,10 @@ def _member(description: str, *, empty: bool = False) -> Json:
     )
 
 
+def _any_of(schema: Json) -> Json:
+    return {"anyOf": [schema, {}], "description": "One that is something else is refused in its place, and no other."}
+
+
 _MEMBERS: dict[str, Json] = {
     "id": _member("Chosen by the publisher, or a UUIDv7. Within the deduplication window an id is routed once."),
     "priority": integer(0, 9, "9 goes first.", default=DEFAULT_PRIORITY),
@@ -136,25 +140,25 @@ SCHEMAS: dict[str, Json] = {
     ),
 }
 
-ID = in_path("id", _text(minLength=1, maxLength=MAX_TEXT_BYTES), "The id of an event; a slash in it is %2F.", EVENT_ID)
+ID = in_path("id", _text(minLength=1), "The id of an event; a slash in it is %2F.", EVENT_ID)
 FROM = in_query("from", moment("Inclusive."), "From this time on.", TIME)
 TO = in_query("to", moment("Exclusive."), "Before this time.", "2026-01-02T00:00:00+01:00")
 _PUBLISH_BODY: Json = {
     "required": True,
     "content": {
         JSON: {
-            "schema": {"anyOf": [ref("NewEvent"), listed(ref("NewEvent"), maxItems=LIMITS.max_batch)]},
+            "schema": {"anyOf": [ref("NewEvent"), listed(_any_of(ref("NewEvent")), maxItems=LIMITS.max_batch)]},
             "examples": {
                 "one": {"summary": "One event: answered with 202", "value": ORDER_7},
                 "many": {"summary": "Several: answered with 200", "value": [ORDER_7, {"type": "orders.paid"}]},
             },
         },
         "application/x-ndjson": {
-            "schema": _text("One event a line."),
+            "schema": {"description": "A NewEvent a line."},
             "example": '{"type": "orders.created"}\n{"type": "orders.paid"}\n',
         },
         "application/cloudevents+json": {"schema": ref("CloudEvent"), "example": CLOUD_EVENT},
-        "application/cloudevents-batch+json": {"schema": listed(ref("CloudEvent")), "example": [CLOUD_EVENT]},
+        "application/cloudevents-batch+json": {"schema": listed(_any_of(ref("CloudEvent"))), "example": [CLOUD_EVENT]},
     },
 }
 

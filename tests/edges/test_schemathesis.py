@@ -1,0 +1,80 @@
+"""Requests made up from the OpenAPI document, right ones and wrong ones, to a real node.
+
+No answer is one of 5xx, and each is as described: status, media type, headers, body. The suite sends the same requests
+every time; ``ER_API_EXAMPLES=500 python -m pytest tests/edges/test_schemathesis.py --timeout 900`` looks further. What
+it has found stays in test_openapi.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from router_node.node import embedded
+from tests.edges.described import DOCUMENT
+from tests.edges.served import served
+
+pytestmark = pytest.mark.timeout(300)
+
+EXAMPLES = int(os.environ.get("ER_API_EXAMPLES", "40"))
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+]
+LASTING = "/v1/stream"
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path=LASTING)
+SCHEMA.config.checks.negative_data_rejection.expected_statuses = ["400", "404", "405", "409", "412", "413", "415"]
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_: object, value: object) -> bytes:
+    return value.encode("utf-8", "replace") if isinstance(value, str) else json.dumps(value).encode()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A node of its own, in a loop and a thread of its own: schemathesis waits for its answers."""
+    loop, started, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    found: list[str] = []
+
+    async def run() -> None:
+        async with embedded() as node, served(node.engine, node.management, max_wait_s=0.05) as server:
+            found.append(server.url)
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=[run()], name="node")
+    thread.start()
+    assert started.wait(20)
+    yield found[0]
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(20)
+    loop.close()
+    assert not thread.is_alive()
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=EXAMPLES, derandomize=EXAMPLES <= 40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_answer_is_as_described(case: schemathesis.Case, url: str) -> None:
+    case.call_and_validate(base_url=url, checks=CHECKS, timeout=10)
