@@ -3,6 +3,8 @@
 EventRouterError
 ├── InvalidInput       400  the request is wrong; ``field`` names the part at fault
 ├── TooLarge           413  a body, frame or event exceeds its limit
+├── Unauthenticated    401  no credentials, or none that are valid now
+├── Forbidden          403  who asks is known, and no policy allows it
 ├── NotFound           404  no such event, subscription or dead letter
 ├── Conflict           409  the request contradicts what is there
 │   └── PreconditionFailed 412  it was changed since the caller looked; nothing was changed now
@@ -56,6 +58,18 @@ class TooLarge(InvalidInput):
     """A body, frame or event exceeds its limit."""
 
     code, title, status = "too_large", "Too large", 413
+
+
+class Unauthenticated(EventRouterError):
+    """No credentials came, or none that are valid now; it is not told which part was wrong."""
+
+    code, title, status = "unauthenticated", "Not authenticated", 401
+
+
+class Forbidden(EventRouterError):
+    """Who asks is known, and none of its policies allows this."""
+
+    code, title, status = "forbidden", "Not allowed", 403
 
 
 class NotFound(EventRouterError):
@@ -113,6 +127,8 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
     for c in (
         InvalidInput,
         TooLarge,
+        Unauthenticated,
+        Forbidden,
         NotFound,
         Conflict,
         PreconditionFailed,

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from router_client.errors import InvalidInput, TooLarge
-from router_client.json_input import check_depth, check_finite
+from router_client.json_input import check_depth, check_finite, is_suspect
 from router_client.topics import check_topic
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -64,7 +64,19 @@ class Event:
 
     def to_object(self) -> dict[str, Any]:
         """Return the event object of the wire, times still as datetime (orjson writes them as RFC 3339)."""
-        return complete({name: value for name in _CHECKS if (value := getattr(self, name)) is not None})
+        body: dict[str, Any] = {
+            "id": self.id,
+            "type": self.type,
+            "priority": self.priority,
+            "timestamp": self.timestamp,
+            "source": self.source,
+            "correlation_id": self.correlation_id,
+            "payload": self.payload or {},
+        }
+        for name in _OPTIONAL:
+            if value := getattr(self, name):
+                body[name] = value
+        return body
 
     def encode(self, max_bytes: int = MAX_EVENT_BYTES) -> bytes:
         """Return the event as JSON bytes.
@@ -134,10 +146,10 @@ def encode_object(body: dict[str, Any], max_bytes: int = MAX_EVENT_BYTES) -> byt
         raise InvalidInput(f"not representable as JSON: {error}", field="payload") from error
     if len(data) > max_bytes:
         raise TooLarge(f"{len(data)} bytes encoded; the limit is {max_bytes}", field="event")
-    for name in _NESTED:
-        if name in body:
-            check_depth(body[name], data, name)
-            check_finite(body[name], data, name)
+    if is_suspect(data):
+        for name in _NESTED:
+            check_depth(body.get(name), name)
+            check_finite(body.get(name), name)
     # orjson's result keeps the buffer it was written to, 4 KiB or more: too much for what waits in memory.
     return b"%b" % data
 

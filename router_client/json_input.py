@@ -34,10 +34,13 @@ def loads(data: bytes | str, field: str = "body") -> Any:
     return value
 
 
-def check_depth(value: Any, encoded: bytes, field: str, most: int = MAX_DEPTH) -> None:
-    """Refuse ``value`` when it nests deeper than ``most``; ``encoded`` (its JSON) makes the common case free."""
-    if encoded.count(b"{") + encoded.count(b"[") <= most:
-        return
+def is_suspect(encoded: bytes) -> bool:
+    """Tell whether what was encoded as this JSON may nest too deep or hold numbers that JSON has not; most is not."""
+    return encoded.count(b"{") + encoded.count(b"[") > MAX_DEPTH or b"null" in encoded
+
+
+def check_depth(value: Any, field: str, most: int = MAX_DEPTH) -> None:
+    """Refuse ``value`` when it nests deeper than ``most``."""
     stack: list[tuple[Any, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
@@ -48,10 +51,8 @@ def check_depth(value: Any, encoded: bytes, field: str, most: int = MAX_DEPTH) -
         stack.extend((child, depth + 1) for child in (item.values() if isinstance(item, dict) else item))
 
 
-def check_finite(value: Any, encoded: bytes, field: str) -> None:
-    """Refuse NaN and infinities, which orjson writes as null; ``encoded`` (its JSON) makes the common case free."""
-    if b"null" not in encoded:
-        return
+def check_finite(value: Any, field: str) -> None:
+    """Refuse NaN and infinities, which orjson writes as null."""
     stack = [value]
     while stack:
         item = stack.pop()

@@ -22,7 +22,8 @@ from router_client.json_input import MAX_DEPTH
 _ALIKE = {**dict.fromkeys([*range(32), 127], ord("\\")), **dict.fromkeys(b"0123456789", ord("0")), ord("E"): ord("e")}
 _SKELETON = bytes(_ALIKE.get(byte, byte) for byte in range(256))
 _LONG_NUMBER = b"0" * 19
-_LARGE = re.compile(rb"[\[:,] *-?[0-9.]+[eE][+-]?[0-9]{3}")
+_LARGE = b"0e000"
+_LONGEST_BEFORE = 64
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 _DAY_OF_ANY_MONTH = re.compile(r"20\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ")
 
@@ -121,7 +122,14 @@ def _is_plain(raw: bytes) -> bool:
     skeleton = raw.translate(_SKELETON, b"+-")
     if b"\\" in skeleton or _LONG_NUMBER in skeleton:
         return False
-    return b"e000" not in skeleton or _LARGE.search(raw) is None
+    at = skeleton.find(_LARGE)
+    while at >= 0:
+        # Much text looks like it, hexadecimal ids most of all; a number stands behind a delimiter.
+        before = skeleton[max(0, at - _LONGEST_BEFORE) : at].rstrip(b"0.")
+        if not before or before[-1] in b"[:, ":
+            return False
+        at = skeleton.find(_LARGE, at + len(_LARGE))
+    return True
 
 
 def _are_objects(event: Written) -> bool:

@@ -62,6 +62,18 @@ def matches(pattern: str, topic: str) -> bool:
     return all(w in ("*", h) for w, h in zip(want, have, strict=False))
 
 
+def contains(outer: str, inner: str) -> bool:
+    """Tell whether every topic that the valid pattern ``inner`` covers is covered by the valid pattern ``outer``."""
+    within, asked = outer.split("."), inner.split(".")
+    if within[-1] == ">":
+        within = within[:-1]
+        if len(asked) <= len(within):
+            return False
+    elif len(asked) != len(within) or asked[-1] == ">":
+        return False
+    return all(w in ("*", a) for w, a in zip(within, asked, strict=False))
+
+
 def is_literal(pattern: str) -> bool:
     """Tell whether ``pattern`` has no wildcard, and so covers exactly one topic."""
     return not {"*", ">"}.intersection(pattern.split("."))

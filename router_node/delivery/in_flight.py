@@ -46,7 +46,7 @@ class InFlight:
     def held(self, delivery_id: str, holder: Holder | None) -> Item | None:
         """Return the delivery of that id if ``holder`` has it (anybody, when None)."""
         item = self._by_id.get(delivery_id)
-        return item if item is not None and holder in (None, item.holder) else None
+        return item if item is not None and (holder is None or holder is item.holder) else None
 
     def of(self, holder: Holder) -> list[Item]:
         """Return what a consumer holds."""

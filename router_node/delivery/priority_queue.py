@@ -30,13 +30,14 @@ class PriorityQueue(Generic[T]):
     """
 
     def __init__(self, capacity: int, overflow: Overflow = "block", share: int = 10) -> None:
-        self._levels: tuple[deque[T], ...] = tuple(deque() for _ in range(10))
+        self._levels: dict[int, deque[T]] = {}  # made when first used: most queues only ever see one
         self._capacity = capacity
         self._overflow = overflow
         self._share = share
         self._turn = 0
         self._lower = -1
         self._size = 0
+        self._filled = 0  # bit n is set when level n has something
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -50,46 +51,59 @@ class PriorityQueue(Generic[T]):
         if self._overflow == "block":
             return Offer.FULL, None
         self.dropped += 1
-        lowest = next(level for level in range(10) if self._levels[level])
+        lowest = (self._filled & -self._filled).bit_length() - 1
         if self._overflow == "drop_newest" or priority < lowest:
             return Offer.DROPPED, None
-        victim = self._levels[lowest].popleft()
-        self._levels[priority].append(item)
+        victim = self._take(lowest)
+        self.push(item, priority)
         return Offer.TAKEN, victim
 
     def push(self, item: T, priority: int) -> None:
         """Queue an item regardless of the capacity: one that was admitted before and comes round again."""
-        self._levels[priority].append(item)
-        self._size += 1
+        self._grown(priority).append(item)
 
     def push_front(self, item: T, priority: int) -> None:
         """Queue an item before its level's others: one that was given back."""
-        self._levels[priority].appendleft(item)
-        self._size += 1
+        self._grown(priority).appendleft(item)
 
     def pop(self) -> T | None:
         """Take the next item, or None."""
         if not self._size:
             return None
         self._turn += 1
-        self._size -= 1
-        highest = next(level for level in range(9, -1, -1) if self._levels[level])
-        return self._levels[highest if self._turn % self._share else self._next_below(highest)].popleft()
+        highest = self._filled.bit_length() - 1
+        return self._take(highest if self._turn % self._share else self._next_below(highest))
 
     def clear(self) -> list[T]:
         """Remove and return everything."""
-        items = [item for level in self._levels for item in level]
-        for level in self._levels:
-            level.clear()
-        self._size = 0
+        items = [item for _, level in sorted(self._levels.items()) for item in level]
+        self._levels.clear()
+        self._size = self._filled = 0
         return items
 
     def sizes(self) -> dict[int, int]:
         """Return the number of items at each level."""
-        return {priority: len(level) for priority, level in enumerate(self._levels)}
+        return {priority: len(self._levels.get(priority, ())) for priority in range(10)}
+
+    def _grown(self, priority: int) -> deque[T]:
+        """Count an item more at a level, and return the level."""
+        self._filled |= 1 << priority
+        self._size += 1
+        level = self._levels.get(priority)
+        if level is None:
+            level = self._levels[priority] = deque()
+        return level
+
+    def _take(self, priority: int) -> T:
+        level = self._levels[priority]
+        item = level.popleft()
+        if not level:
+            self._filled &= ~(1 << priority)
+        self._size -= 1
+        return item
 
     def _next_below(self, highest: int) -> int:
-        lower = [level for level in range(highest) if self._levels[level]]
+        lower = [level for level in range(highest) if self._filled >> level & 1]
         if not lower:
             return highest
         self._lower = next((level for level in lower if level > self._lower), lower[0])

@@ -248,5 +248,5 @@ def _contained(text: str) -> dict[str, Any]:
     value = loads(text, "payload")
     if not isinstance(value, dict):
         raise InvalidInput("a JSON object that the event's payload must contain", field="payload")
-    check_depth(value, text.encode(), "payload")
+    check_depth(value, "payload")
     return value

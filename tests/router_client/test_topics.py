@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router_client.errors import InvalidInput
-from router_client.topics import MAX_TOKENS, MAX_TOPIC_BYTES, check_pattern, check_topic, is_literal, matches
+from router_client.topics import (
+    MAX_TOKENS,
+    MAX_TOPIC_BYTES,
+    check_pattern,
+    check_topic,
+    contains,
+    is_literal,
+    matches,
+)
 from tests.router_client.shared_cases import case_files, load
 
 tokens = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"], exclude_characters="."), min_size=1, max_size=4)
@@ -113,6 +122,21 @@ def test_limits(longest: str, too_long: str) -> None:
         assert check(longest) == longest
         with pytest.raises(InvalidInput, match="at most"):
             check(too_long)
+
+
+short_patterns = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=3).map(".".join)
+patterns_of_two_letters = st.one_of(short_patterns, short_patterns.map(lambda text: f"{text}.>"), st.just(">"))
+EVERY_SHORT_TOPIC = [
+    ".".join(tokens) for length in range(1, 6) for tokens in itertools.product(("a", "b", "c"), repeat=length)
+]
+
+
+@settings(max_examples=400)
+@given(patterns_of_two_letters, patterns_of_two_letters)
+def test_a_pattern_contains_another_if_it_covers_each_of_its_topics(outer: str, inner: str) -> None:
+    covered = [topic for topic in EVERY_SHORT_TOPIC if matches(inner, topic)]
+    assert covered
+    assert contains(outer, inner) is all(matches(outer, topic) for topic in covered)
 
 
 def test_errors_name_the_field_they_are_given() -> None:

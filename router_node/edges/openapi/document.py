@@ -43,6 +43,9 @@ ABOUT = (
 )
 
 
+OPEN_TO_ALL = (health.NOUN, documents.NOUN)
+
+
 def document() -> Json:
     """Return the document as a JSON object."""
     schemas: Json = {"Problem": problems.SCHEMA}
@@ -50,7 +53,7 @@ def document() -> Json:
     for noun in NOUNS:
         schemas |= noun.schemas
         for path, operations in noun.paths.items():
-            paths[path] = {method: {"tags": [noun.name], **each} for method, each in operations.items()}
+            paths[path] = {method: _of(noun, each) for method, each in operations.items()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -64,3 +67,12 @@ def document() -> Json:
         "paths": paths,
         "components": {"schemas": schemas, "responses": problems.responses()},
     }
+
+
+def _of(noun: Noun, operation: Json) -> Json:
+    found = {"tags": [noun.name], **operation}
+    if noun not in OPEN_TO_ALL:
+        found["responses"] = found["responses"] | {
+            str(status): problems.refusal(status) for status in problems.WITH_ACCESS
+        }
+    return found

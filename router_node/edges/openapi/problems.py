@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 from router_client.errors import (
     Conflict,
     EventRouterError,
+    Forbidden,
     InvalidInput,
     NotFound,
     Overloaded,
     PreconditionFailed,
     TooLarge,
+    Unauthenticated,
     Unavailable,
 )
 from router_node.edges.bodies import RequestTimeout
@@ -22,6 +24,8 @@ Json = dict[str, Any]
 WITH_PARAMETERS = (400, 500)
 """What any request may meet: an unknown parameter, and a fault of the node."""
 WITH_BODY = (408, 413, 415)
+WITH_ACCESS = (401, 403)
+"""What whoever has to say who they are may meet."""
 
 
 class Problem(NamedTuple):
@@ -36,6 +40,10 @@ PROBLEMS = (
         "The request is wrong: `field` names the parameter, member or header. Sent again as it is, it fails again.",
         InvalidInput("must be an integer from 0 to 9", field="priority"),
     ),
+    Problem(
+        "No credentials came, or none that are valid now.", Unauthenticated("send a key, as authorization: Bearer KEY")
+    ),
+    Problem("Who asks is known, and no policy allows it.", Forbidden("key:billing may not change the cluster")),
     Problem("There is no such thing, or nothing at this address.", NotFound("no dead letter 7-0", field="id")),
     Problem(
         "The address does not offer this method; the header `Allow` lists those it does.",
