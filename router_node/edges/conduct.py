@@ -23,6 +23,7 @@ class Fault(StrEnum):
     NO_HELLO = "no_hello"
     VANISHED = "vanished"
     REFUSED_CONNECTIONS = "refused_connections"
+    BAD_REQUESTS = "bad_requests"
     SLOW_HEADS = "slow_heads"
     CROWDED_OUT = "crowded_out"
 
@@ -34,6 +35,7 @@ TOLD = {
     Fault.NO_HELLO: "a client connected and said no hello",
     Fault.VANISHED: "a client answers no pings and is let go",
     Fault.REFUSED_CONNECTIONS: "connections are refused: the node has as many as it may",
+    Fault.BAD_REQUESTS: "a client sends what is no request of HTTP, or too long a head",
     Fault.SLOW_HEADS: "a client connected and sent no request, or not the whole of its head",
     Fault.CROWDED_OUT: "connections that rest are closed for new ones: the node has as many as it may",
 }

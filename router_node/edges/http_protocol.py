@@ -9,6 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from router_client.errors import EventRouterError, InvalidInput, Overloaded
 from router_node.edges.bodies import RequestTimeout
+from router_node.edges.conduct import Fault
 from router_node.edges.limits import Limits
 from router_node.edges.lobby import Lobby
 from router_node.edges.problems import HeadTooLarge, problem_response
@@ -75,6 +76,7 @@ class BoundedHttp(HttpProtocol):
         """See uvicorn: it was not HTTP, or too much of it."""
         if self._head_bytes is not None and self._head_bytes > MAX_HEAD_BYTES:
             self._refusal = _too_large(self._limits)
+        self._lobby.conduct.passing(Fault.BAD_REQUESTS)
         self._refuse(self._refusal or InvalidInput("this is no request of HTTP/1.1", field="head"))
 
     def _refuse(self, error: EventRouterError) -> None:

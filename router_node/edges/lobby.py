@@ -36,7 +36,7 @@ class Lobby:
 
     def __init__(self, limits: Limits, conduct: Conduct, now: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
-        self._conduct = conduct
+        self.conduct = conduct
         self._now = now
         self._most = sockets_allowed(limits.max_sockets)
         self._heads: dict[Guest, float] = {}
@@ -49,7 +49,7 @@ class Lobby:
         """Receive a new connection, one of ``sockets`` of the node; False when there is no room for it."""
         if sockets > self._most:
             idlest = next(iter(self._resting), None)
-            self._conduct.passing(Fault.CROWDED_OUT if idlest is not None else Fault.REFUSED_CONNECTIONS)
+            self.conduct.passing(Fault.CROWDED_OUT if idlest is not None else Fault.REFUSED_CONNECTIONS)
             if idlest is None:
                 return False
             del self._resting[idlest]
@@ -81,7 +81,7 @@ class Lobby:
         """Send away whose time is over."""
         now = self._now()
         for guest in _over(self._heads, now):
-            self._conduct.passing(Fault.SLOW_HEADS)
+            self.conduct.passing(Fault.SLOW_HEADS)
             guest.refuse_late()
         for guest in _over(self._resting, now):
             guest.dismiss()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 from collections.abc import Callable, Iterator
@@ -141,6 +142,7 @@ def _config(app: App, limits: Limits, lobby: Lobby) -> uvicorn.Config:
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        log_level=logging.ERROR,  # what clients do wrong is counted, and said once a minute, by Conduct
         access_log=False,
         server_header=False,
         backlog=BACKLOG,

@@ -2,7 +2,7 @@
 
 Whatever comes, every answer is a frame as /asyncapi.json describes it, nothing fails in the node, nothing is left of
 the conversation, and the node serves the next one. The suite holds the same conversations every time;
-``ER_FRAME_EXAMPLES=2000 python -m pytest tests/edges/test_frames_made_up.py --timeout 900`` looks further. What it has
+``ER_FRAME_EXAMPLES=2000 python -m pytest tests/edges/test_frames_made_up.py`` looks further. What it has
 found stays in test_websocket.py.
 """
 
@@ -30,9 +30,8 @@ from tests.edges.described import checker
 from tests.edges.served import Served, served
 from tests.support.signals import wait_for
 
-pytestmark = pytest.mark.timeout(300)
-
 EXAMPLES = int(os.environ.get("ER_FRAME_EXAMPLES", "60"))
+pytestmark = pytest.mark.timeout(120 + EXAMPLES)
 DOCUMENT = asyncapi.document()
 ANSWERS = {op: checker(DOCUMENT["components"]["messages"][op]["payload"], DOCUMENT) for op in asyncapi.NODE}
 
