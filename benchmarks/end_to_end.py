@@ -22,12 +22,24 @@ from benchmarks.nats_server import nats_version
 from benchmarks.peers import FASTSTREAM, FASTSTREAM_BATCH, JETSTREAM, PACKAGES, peers
 from benchmarks.rabbitmq_server import rabbitmq_version
 from benchmarks.report import RESULTS, Run, Target, machine, print_runs, save, versions
-from benchmarks.systems import LOOP, OURS, Servers, System, loops, ours, with_priorities
+from benchmarks.systems import (
+    LOOP,
+    LOOP_ALONE,
+    NOT_STORING,
+    OURS,
+    Servers,
+    System,
+    loops,
+    not_storing,
+    ours,
+    with_priorities,
+)
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 
 TARGETS = (
     Target(OURS, LOOP, 0.7, due=False),
+    Target(NOT_STORING, LOOP_ALONE, 0.4, due=False),
     Target(OURS, JETSTREAM, 1.0, due=False),
     Target(OURS, FASTSTREAM, 4.0, due=True),
     Target(OURS, FASTSTREAM, 5.0, due=False),
@@ -79,7 +91,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _systems(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> tuple[list[System], dict[str, str]]:
     """Return what to measure, and what is left out with what it needs."""
-    systems = [ours(chosen.events), *loops(chosen.events), *peers(chosen.events, chosen.slow_events)]
+    systems = [
+        ours(chosen.events),
+        not_storing(chosen.events),
+        *loops(chosen.events),
+        *peers(chosen.events, chosen.slow_events),
+    ]
     if chosen.priorities:
         systems.insert(1, with_priorities(chosen.events))
     if chosen.only:

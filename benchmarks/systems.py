@@ -23,6 +23,7 @@ from tests.support.signals import wait_for
 
 RUN_WITHIN_S = 300.0
 OURS, PRIORITIES = "event router", "event router, ten priorities"
+NOT_STORING = "event router, nothing stored"
 LOOP, LOOP_ALONE = "hand-written loop", "hand-written loop, nothing stored"
 
 
@@ -79,6 +80,12 @@ def ours(events: int) -> System:
     return System(OURS, events, run_event_router)
 
 
+def not_storing(events: int) -> System:
+    """Return the router with neither events nor attempts written to PostgreSQL."""
+    settings = {"ER_PERSIST": "none", "ER_DELIVERY_LOG": "off"}
+    return System(NOT_STORING, events, partial(run_event_router, name=NOT_STORING, **settings))
+
+
 def with_priorities(events: int) -> System:
     """Return the router with events of all ten priorities in turn."""
     return System(PRIORITIES, events, partial(run_event_router, name=PRIORITIES, publishing=("--priorities",)))
@@ -110,7 +117,8 @@ async def run_event_router(
             return time.monotonic()
 
         pids = {**servers.pids(), "node": node.process.pid}
-        return await timed(name, count, producer, consumer, pids, all_stored)
+        until = None if settings.get("ER_PERSIST") == "none" else all_stored
+        return await timed(name, count, producer, consumer, pids, until)
 
 
 async def run_loop(servers: Servers, count: int) -> Run:

@@ -18,6 +18,7 @@ from router_client.errors import (
     EventRouterError,
     InvalidInput,
     NotFound,
+    NotStored,
     Overloaded,
     Unavailable,
 )
@@ -84,6 +85,7 @@ def _next_step(error: EventRouterError) -> str:
         Unavailable: "try again shortly; /readyz of the node says which part is away",
         Overloaded: "try again later, or publish more slowly",
         NotFound: "list what there is: `event-router events list`, and likewise dlq, nodes and partitions",
+        NotStored: "what comes now: `event-router tail`; what failed: `event-router dlq list`",
         Conflict: "look at the present state first",
         InvalidInput: "correct what it names; `--help` shows examples",
     }

@@ -11,6 +11,7 @@ from cli.failures import Failure
 from partitioning.errors import RedisUnavailable
 from partitioning.membership import NameTaken
 from router_client.errors import Unavailable
+from router_node.cluster.agreement import Disagreement
 from router_node.config import Settings
 from router_node.node import run
 from stores.errors import StoreError
@@ -24,13 +25,18 @@ async def run_until_signalled(
     The first signal lets a serving node drain, and ends one that is still starting. A second one ends it at once.
     ``asked``, if given, is called too: its return stops the node as a first signal does, and does not count as one.
 
-    Raises Failure after a second signal, when Redis or the database cannot be used, or when another node has this one's
-    name; else what the node raises, in ExceptionGroups.
+    Raises Failure after a second signal, when Redis or the database cannot be used, when another node has this one's
+    name, or when others store and this one does not; else what the node raises, in ExceptionGroups.
     """
     try:
         await _run(settings, announce, asked)
     except* NameTaken as group:
         raise Failure(str(_first(group)), "stop the other node, or start this one with another ER_NODE_ID") from group
+    except* Disagreement as group:
+        raise Failure(
+            str(_first(group)),
+            "start this node with the same ER_PERSIST; to change it, stop all nodes, then start them with the new one",
+        ) from group
     except* (RedisUnavailable, StoreError, Unavailable) as group:
         error = _first(group)
         raise Failure(

@@ -7,7 +7,8 @@ EventRouterError
 ├── Forbidden          403  who asks is known, and no policy allows it
 ├── NotFound           404  no such event, subscription or dead letter
 ├── Conflict           409  the request contradicts what is there
-│   └── PreconditionFailed 412  it was changed since the caller looked; nothing was changed now
+│   ├── PreconditionFailed 412  it was changed since the caller looked; nothing was changed now
+│   └── NotStored      409  it asks for stored events, and the cluster stores none
 ├── Overloaded         429  accepted nothing; try again after ``retry_after_s``
 ├── Unavailable        503  a part the request needs is away; nothing was accepted unless said otherwise
 ├── ConnectionLost     503  (SDK) the connection went away and the outcome is unknown; publishing the id again is safe
@@ -90,6 +91,12 @@ class PreconditionFailed(Conflict):
     code, title, status = "precondition_failed", "Precondition failed", 412
 
 
+class NotStored(Conflict):
+    """The request needs stored events, and the cluster is set to store none."""
+
+    code, title = "not_stored", "Events are not stored"
+
+
 class Overloaded(EventRouterError):
     """The router refuses work to stay within its bounds; nothing was accepted."""
 
@@ -132,6 +139,7 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
         NotFound,
         Conflict,
         PreconditionFailed,
+        NotStored,
         Overloaded,
         Unavailable,
         ConnectionLost,

@@ -59,6 +59,9 @@ class Settings(BaseModel):
     webhook_networks: tuple[str, ...] = Field(
         default=(), description="private networks that webhooks may be in, and be reached by http://"
     )
+    persist: str = Field(
+        default="all", pattern="^(all|none)$", description="which events are stored; the same on every node"
+    )
     delivery_log: str = Field(
         default="all", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
     )

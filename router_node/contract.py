@@ -166,7 +166,7 @@ class SubscriptionDesk(Protocol):
     async def seek_subscription(self, name: str, to: datetime) -> dict[str, Any]:
         """Pass over the backlog, and replay what was accepted since ``to``; returns {"skip_before", "replay"}.
 
-        Raises NotFound, Unavailable, and InvalidInput for a time to come.
+        Raises NotFound, NotStored, Unavailable, and InvalidInput for a time to come.
         """
         ...
 
@@ -195,11 +195,11 @@ class EventDesk(Protocol):
     """Stored events, to operators."""
 
     async def event(self, event_id: str) -> StoredEvent:
-        """Return a stored event. Raises NotFound or Unavailable."""
+        """Return a stored event. Raises NotFound, NotStored or Unavailable."""
         ...
 
     async def events(self, query: EventQuery) -> EventPage:
-        """Query stored events. Raises InvalidInput or Unavailable."""
+        """Query stored events. Raises InvalidInput, NotStored or Unavailable."""
         ...
 
 
@@ -294,7 +294,9 @@ class ReplayDesk(Protocol):
     """Replays, to operators. All raise Unavailable when the store is away."""
 
     async def start(self, body: object) -> dict[str, Any]:
-        """Start a replay, as the body of POST /v1/replays says. Raises InvalidInput, NotFound and Conflict."""
+        """Start a replay, as the body of POST /v1/replays says. Raises InvalidInput, NotFound, Conflict and
+        NotStored.
+        """
         ...
 
     async def list(self, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
 
-import structlog
-
-from partitioning.errors import RedisUnavailable
 from partitioning.growth import GROWTH_SCRIPTS, Growth, Plan, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
@@ -48,21 +43,16 @@ from router_node.replay_desk import ReplayDesk
 from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
-from router_node.routing.filter_language import compile_filter
+from router_node.starting import when_there
+from router_node.storing import Storing
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
-from stores.errors import StoreUnavailable
 from stores.open import open_database
 from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-START_S = 60.0
 SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
-
-T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 
 class Node:
@@ -192,7 +182,7 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
         database = await open_database(settings.database_url)
         stack.push_async_callback(database.close)
-        await _insist(database.migrate, "the database")
+        await when_there(database.migrate, "the database")
         make = _memory_node if settings.redis_url is None else _redis_node
         async with make(settings, database) as node:
             stopped = asyncio.Event()
@@ -249,7 +239,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
         growth = Growth(commands, keys)
-        plan = await _insist(lambda: _agreed_plan(growth, settings.partitions), "Redis")
+        plan = await when_there(lambda: _agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
@@ -337,6 +327,7 @@ def _assemble(
         append_replicated=append_replicated,
         store=database.events,
         outbox=database.outbox,
+        storing=Storing(settings.persist),
         recorder=Recorder(database.delivery_log, settings.node_id, settings.delivery_log),
         clock=clock,
         right=right,
@@ -344,9 +335,10 @@ def _assemble(
         foreign=foreign,
         place=place,
         relocate=relocate,
-        global_filters=[compile_filter(spec) for spec in settings.global_filters],
+        global_filters=settings.global_filters,
         max_event_bytes=settings.max_event_bytes,
     )
+    registry = pipeline.registry
     cluster = EmbeddedCluster(pipeline, ingest, settings, right.epoch)
     operations = Operations(pipeline, ingest, lanes, database, letters, cluster)
 
@@ -354,20 +346,20 @@ def _assemble(
         # What one node does for all, the owner of the first partition does: that is somebody who is alive.
         return right.valid and (0, 0) in pipeline.reader.owned()
 
-    def goes_to(name: str, event: Mapping[str, Any]) -> bool:
-        pipeline.registry.check(name)
-        return pipeline.router.goes_to(name, event)
-
     retention = Retention(database.delivery_log, settings.delivery_log_days, clock, mine)
-    replaying = Replaying(Means(database.replays, database.events, goes_to, operations.requeue, place, clock, mine))
+    means = Means(database.replays, database.events, pipeline.goes_to, operations.requeue, place, clock, mine)
+    replaying = Replaying(means)
     operations.replays = ReplayDesk(
-        database.replays, pipeline.registry, replaying, ingest.now_us, lambda: operations.others.replays_changed()
+        database.replays,
+        registry,
+        pipeline.storing,
+        replaying,
+        ingest.now_us,
+        lambda: operations.others.replays_changed(),
     )
-    operations.filters = FilterDesk(
-        pipeline.registry, operations.event, settings.global_filters, settings.max_event_bytes
-    )
+    operations.filters = FilterDesk(registry, operations.event, settings.global_filters, settings.max_event_bytes)
     addresses = Addresses(settings.webhook_networks)
-    destinations = Destinations(pipeline.registry, clock, addresses, operations.pause_subscription)
+    destinations = Destinations(registry, clock, addresses, operations.pause_subscription)
     metrics = Metrics(pipeline, retention, destinations.counts)
     return Node(settings, pipeline, operations, metrics, retention, destinations, replaying)
 
@@ -380,18 +372,3 @@ async def _agreed_plan(growth: Growth, wanted: int) -> Plan:
     """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
     await growth.propose(wanted)
     return await growth.plan() or Plan(wanted)
-
-
-async def _insist(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """Call until it works, for at most ``START_S``: what a node needs may be starting at the same time as the node."""
-    give_up_at = time.monotonic() + START_S
-    pause = 0.2
-    while True:
-        try:
-            return await call()
-        except (StoreUnavailable, RedisUnavailable, OSError) as error:
-            if time.monotonic() + pause > give_up_at:
-                raise
-            log.warning("waiting for what the node needs", what=what, error=str(error))
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)

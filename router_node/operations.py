@@ -274,6 +274,7 @@ class Operations:
 
     async def event(self, event_id: str) -> StoredEvent:
         """See Management."""
+        self._pipeline.storing.check()
         found = await self._stored(self._database.events.load(event_id))
         if found is None:
             raise NotFound(f"no event with id {event_id} is stored (yet)", field="id")
@@ -281,6 +282,7 @@ class Operations:
 
     async def events(self, query: EventQuery) -> EventPage:
         """See Management."""
+        self._pipeline.storing.check()
         return await self._stored(self._database.events.query(query))
 
     async def deliveries(self, query: AttemptQuery) -> AttemptPage:
@@ -296,6 +298,8 @@ class Operations:
         waiting = self._pipeline.appender.waiting
         if persistence.result()["ok"] and self._pipeline.persister.behind:
             persistence.result()["detail"] = f"catching up, {self._pipeline.persister.behind} events behind"
+        if not self._pipeline.storing.everything:  # then no event needs the store, and a node without one is of use
+            persistence.result().update(ok=True, detail=f"{persistence.result()['detail']}; events are not stored")
         return {
             "transport": transport.result(),
             "persistence": persistence.result(),

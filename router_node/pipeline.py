@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 import structlog
 
@@ -23,7 +24,7 @@ from router_node.delivery.undeliverable import Undeliverable
 from router_node.flow.append import Appender, AppendToLog, Relocate
 from router_node.flow.deliver import Dispatch
 from router_node.flow.discard import Discarder
-from router_node.flow.match import Routable, RouterEngine
+from router_node.flow.match import RouterEngine
 from router_node.flow.outbox import OutboxKeeper
 from router_node.flow.persist import LANE as STORE_LANE
 from router_node.flow.persist import Persister
@@ -32,6 +33,7 @@ from router_node.flow.read import Bell, Reader
 from router_node.flow.record import Recorder
 from router_node.flow.schedule import Scheduler
 from router_node.flow.settle import Settler
+from router_node.flow.undecided import UndecidedKeeper
 from router_node.log.port import (
     SCHEDULE,
     DurableLanes,
@@ -44,6 +46,7 @@ from router_node.log.port import (
 from router_node.routing.registry import Registry
 from router_node.routing.route import Receiver
 from router_node.routing.subscription import Subscription
+from router_node.storing import Storing
 from stores.ports import EventStore, Outbox
 
 ROUTER_LANE = "_router"
@@ -76,6 +79,7 @@ class Pipeline:
         append_replicated: AppendToLog,
         store: EventStore,
         outbox: Outbox,
+        storing: Storing,
         recorder: Recorder,
         clock: Clock,
         right: Right,
@@ -83,16 +87,16 @@ class Pipeline:
         foreign: Callable[[str], bool] = lambda _: False,
         place: Callable[[int], tuple[int, int]],
         relocate: Relocate = lambda record, _: record,
-        global_filters: Sequence[Routable] = (),
+        global_filters: Sequence[Mapping[str, Any]] = (),
         max_event_bytes: int,
     ) -> None:
         self.partitions = partitions
+        self.storing = storing
         self.recorder = recorder
         self._lanes = lanes
         self._clock = clock
         self._right = right
-        self._on_lost = lost
-        self._foreign = foreign
+        self._on_lost, self._foreign = lost, foreign
         self._sharers = 1
         self.fenced: Callable[[Entry], None] = self._unexpected_fence
         self.bell = Bell()
@@ -100,7 +104,7 @@ class Pipeline:
         self.said: Callable[[], None] = lambda: None
         self.outbox = OutboxKeeper(outbox, generations, lambda p: slot_table(self.partitions).slots_of(p))
         self.settler = settler = Settler(ingest, lanes, self._lose, self.outbox.released)
-        self._unreadable = Undeliverable(ROUTER_LANE, settler, clock)
+        self._unroutable = Undeliverable(ROUTER_LANE, settler, clock)
         refused = Undeliverable(STORE_LANE, settler, clock)
         kept, released = self.outbox.were_stored, self.outbox.released
         self.persister = Persister(store, outbox, lanes, settler.release, refused, self._lose, kept, released)
@@ -110,9 +114,10 @@ class Pipeline:
         self.scheduler = Scheduler(lanes, settler, clock, self.rang, self._lose)
         self.router = RouterEngine(
             self.registry.match,
-            global_filters,
-            self.persister.offer,
+            self.registry.routes.compiled(global_filters),
+            self.persister.offer if storing.everything else self.persister.offer_promised,
             self._bury_unreadable,
+            UndecidedKeeper(self._unroutable, ROUTER_LANE).keep,
             settler.release,
             self.scheduler.defer,
         )
@@ -120,12 +125,15 @@ class Pipeline:
         ingest.follower = self
         self.appender = Appender(ingest.append, relocate)
         self.replicating = Appender(append_replicated, relocate)
-        self.publisher = Publisher(
-            place, self.appender.hand_in, self.replicating.hand_in, self.outbox.stored, clock.log_us, max_event_bytes
-        )
+        self.publisher = self._new_publisher(place, max_event_bytes)
         self.ended_totals: Counter[str] = Counter()
         self.refused_subscriptions: set[str] = set()
         self.discarder = Discarder(lanes, self.outbox.released)
+
+    def goes_to(self, name: str, event: Mapping[str, Any]) -> bool:
+        """Tell whether a subscription would get an event that was routed now. Raises NotFound."""
+        self.registry.check(name)
+        return self.router.goes_to(name, event)
 
     async def own(self, partition: int, barred: Collection[LaneKey] = ()) -> None:
         """Take up a partition whose lease is ours: what earlier owners spilled first, then what they left pending.
@@ -276,6 +284,17 @@ class Pipeline:
         self.disown(partition)
         self._on_lost(partition)
 
+    def _new_publisher(self, place: Callable[[int], tuple[int, int]], max_event_bytes: int) -> Publisher:
+        return Publisher(
+            place,
+            self.appender.hand_in,
+            self.replicating.hand_in,
+            self.outbox.stored,
+            self._clock.log_us,
+            max_event_bytes,
+            self.storing.refused_levels,
+        )
+
     def _new_dispatch(self, spec: SubscriptionSpec) -> Dispatch:
         dispatch = Dispatch(
             spec,
@@ -311,5 +330,5 @@ class Pipeline:
 
     def _bury_unreadable(self, entry: Entry, position: Position, body: bytes, error: str) -> None:
         lane = LaneKey(entry.partition, ROUTER_LANE, entry.priority)
-        letter = self._unreadable.letter(lane, position, entry.accepted_at(position), body, "unreadable", error)
-        self._unreadable.bury(entry, letter)
+        letter = self._unroutable.letter(lane, position, entry.accepted_at(position), body, "unreadable", error)
+        self._unroutable.bury(entry, [letter])

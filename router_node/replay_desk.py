@@ -14,6 +14,7 @@ from router_client.json_input import only
 from router_client.topics import check_pattern
 from router_node.replaying import RUNNING_AT_MOST, Replaying
 from router_node.routing.registry import Registry
+from router_node.storing import Storing
 from stores.errors import StoreError
 from stores.moments import micros
 from stores.ports import Replay, Replays
@@ -35,12 +36,14 @@ class ReplayDesk:
         self,
         replays: Replays,
         registry: Registry,
+        storing: Storing,
         replaying: Replaying,
         now_us: Callable[[], Awaitable[int]],
         stir: Callable[[], None],
     ) -> None:
         self._replays = replays
         self._registry = registry
+        self._storing = storing
         self._replaying = replaying
         self._now_us = now_us
         self._tell_others = stir
@@ -50,7 +53,11 @@ class ReplayDesk:
         return await self.begin(*_checked(body), await self._now_us())
 
     async def begin(self, subscription: str, query: dict[str, Any], rate: float, now_us: int) -> dict[str, Any]:
-        """Start a replay of what was accepted before ``now_us``, or before its ``to`` when that is earlier."""
+        """Start a replay of what was accepted before ``now_us``, or before its ``to`` when that is earlier.
+
+        Raises NotStored, NotFound, Conflict and Unavailable.
+        """
+        self._storing.check()
         # What is replayed counts as accepted when the replay began: no earlier seek passes over it.
         began_us = max(now_us, self._registry.spec(subscription).skip_before_us)
         to_us = min(micros(parse_time(query["to"], "to")), now_us) if "to" in query else now_us

@@ -135,7 +135,7 @@ class Outbox(Protocol):
         ...
 
 
-DeadLetterReason = Literal["attempts", "rejected", "store_refused", "unreadable"]
+DeadLetterReason = Literal["attempts", "rejected", "store_refused", "unreadable", "filter_cost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

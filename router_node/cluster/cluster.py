@@ -15,6 +15,7 @@ from partitioning.membership import Roster
 from router_client.errors import Conflict, EventRouterError, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.cluster import frames
+from router_node.cluster.agreement import Agreement
 from router_node.cluster.attachments import Attachments, by_owner, settle_frame
 from router_node.cluster.doorbells import Doorbells
 from router_node.cluster.growing import Growing
@@ -52,6 +53,7 @@ class Cluster:
         presence: Presence,
         sync: SubscriptionSync,
         growing: Growing,
+        agreement: Agreement,
     ) -> None:
         self.node_id = node_id
         self.pipeline = pipeline
@@ -60,6 +62,7 @@ class Cluster:
         self.presence = presence
         self.sync = sync
         self.growing = growing
+        self.agreement = agreement
         growing.serve(pipeline)
         self._leases = leases
         self.attachments = Attachments(node_id, link, pipeline.registry)
@@ -126,7 +129,9 @@ class Cluster:
         except TimeoutError as error:
             raise RedisUnavailable(f"no channel of Redis could be listened to within {LISTEN_S:g} s") from error
         await self.sync.load()
+        await self.agreement.wait()
         await self.presence.join()
+        self.pipeline.persister.promised_until_us = await self.agreement.join(self.presence.roster)
         try:
             async with asyncio.timeout(INTRODUCED_S):
                 await self._introduced.wait()

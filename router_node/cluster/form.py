@@ -17,6 +17,7 @@ from partitioning.membership import Membership, Roster
 from partitioning.redis_commands import Commands
 from router_client.errors import Unavailable
 from router_node.clock import SystemClock
+from router_node.cluster.agreement import Agreement
 from router_node.cluster.cluster import Cluster
 from router_node.cluster.desk import ClusterDesk
 from router_node.cluster.growing import Growing
@@ -60,7 +61,8 @@ def form_cluster(
             "address": settings.listen,
             "version": our_version,
             "started_at_ms": started_at_ms,
-            "draining": presence.stopping,
+            "draining": presence.stopping or agreement.odd,
+            "persist": agreement.stands_for,
             "partitions": len(ownership.owned),
             "consumers": len(cluster.attachments),
             "unsettled": pipeline.settler.unsettled_events,
@@ -72,6 +74,7 @@ def form_cluster(
         clock.set_log_us(roster.now_us)
         cluster.met(roster)
 
+    agreement = Agreement(membership, commands, keys, settings.persist, settings.lease_ms / 1000)
     sync = SubscriptionSync(
         commands,
         keys,
@@ -82,12 +85,13 @@ def form_cluster(
     )
 
     async def look() -> None:
+        await agreement.look()
         await growing.look()
         await sync.look()
 
     seams = Seams(details, lambda: pipeline.partitions, look, met, lambda: link.notify("members"))
     presence = Presence(membership, ownership, settings.lease_ms, seams)
-    cluster = Cluster(settings.node_id, pipeline, leases, link, ownership, presence, sync, growing)
+    cluster = Cluster(settings.node_id, pipeline, leases, link, ownership, presence, sync, growing, agreement)
     operations.others = OtherNodes(cluster, operations)
     operations.cluster = ClusterDesk(cluster, membership, leases, commands, keys)
     return cluster
@@ -179,6 +183,8 @@ class OtherNodes:
         cluster = self._cluster
         if cluster.presence.cut_off:
             return f"no answer from Redis for {cluster.presence.silent_s:.1f} s"
+        if cluster.agreement.odd:
+            return cluster.agreement.fault
         if cluster.draining:
             return "draining"
         if not cluster.sync.current:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from router_node.clock import Clock
@@ -44,7 +45,7 @@ class Undeliverable:
         event_id: str = "",
         topic: str = "",
     ) -> DeadLetter:
-        """Return a dead letter of one of the router's own lanes, given up at the first attempt."""
+        """Return a dead letter of an event given up at the first attempt, in whichever lane."""
         return dead_letter(
             lane,
             position,
@@ -58,16 +59,18 @@ class Undeliverable:
             event_type=topic,
         )
 
-    def bury(self, entry: Entry, letter: DeadLetter) -> None:
-        """Write a dead letter; ``entry`` is held until it is durable."""
-        self.buried += 1
+    def bury(self, entry: Entry, letters: Sequence[DeadLetter]) -> None:
+        """Write dead letters of an event; ``entry`` is held until they are durable."""
+        if not letters:
+            return
+        self.buried += len(letters)
         entry.outstanding += 1
         lane = Lane(LaneKey(entry.partition, self._subscription, entry.priority))
-        lane.dead.append(letter)
+        lane.dead += letters
         lane.releases.append(entry)
         self._steps.make_durable(lane, self)
 
     def stepped(self, lane: Lane, taken: Taken, answer: LaneStepped) -> None:
-        """The letter is durable."""
+        """The letters are durable."""
         for entry in taken.releases:
             self._steps.release(entry)

@@ -22,6 +22,7 @@ from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_documents import DocumentRoutes
 from router_node.edges.http_events import EventRoutes
 from router_node.edges.http_filters import FilterRoutes
+from router_node.edges.http_heard import HeardPublishes, Publishes
 from router_node.edges.http_operations import OperationRoutes
 from router_node.edges.http_replays import ReplayRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
@@ -35,12 +36,18 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class App:
-    """The ASGI application of a node; ``connections`` is what has to end before the node may."""
+    """The ASGI application of a node; ``connections`` is what has to end before the node may.
 
-    def __init__(self, http: Starlette, publish: ASGIApp, websocket: ASGIApp, connections: Connections) -> None:
+    ``publishes`` may be asked past ASGI for what ``publish`` answers.
+    """
+
+    def __init__(
+        self, http: Starlette, publish: ASGIApp, publishes: Publishes, websocket: ASGIApp, connections: Connections
+    ) -> None:
         self._http = http
         self._publish = publish
         self._websocket = websocket
+        self.publishes = publishes
         self.connections = connections
 
     @property
@@ -95,6 +102,7 @@ def create_app(
     return App(
         http,
         Guard(_plain(events.publish)),
+        HeardPublishes(engine, bodies),
         WebSocketEndpoint(engine, identity, connections, limits),
         connections,
     )

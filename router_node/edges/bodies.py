@@ -39,6 +39,13 @@ class Bodies:
         """
         return await self._read(request, self._limits.max_body_bytes)
 
+    def hold(self, body: bytes) -> bool:
+        """Hold the body of a publish that was read already, until :meth:`release`; False when it is beyond a limit."""
+        if len(body) > self._limits.max_body_bytes or self._held + len(body) > self._limits.max_bodies_bytes:
+            return False
+        self._held += len(body)
+        return True
+
     def release(self, body: bytes) -> None:
         """Hold a body no longer."""
         self._held -= len(body)

@@ -6,11 +6,12 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode
@@ -18,6 +19,7 @@ from websockets.http11 import Request
 
 from router_node.edges.app import App
 from router_node.edges.conduct import Fault
+from router_node.edges.http_heard import Answer, Publishes, header_lines
 from router_node.edges.websocket_session import SOCKET
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -62,11 +64,20 @@ class _Gathering:
         if self._size >= GATHERED_BYTES:
             self.flush()
 
+    def write_at_once(self, data: bytes) -> None:
+        """Write an answer that is whole, after what was gathered."""
+        self.flush()
+        self.transport.write(data)
+
     def flush(self) -> None:
         """Write what was gathered."""
         if self._parts:
             parts, self._parts, self._size = self._parts, [], 0
             self.transport.write(b"".join(parts))
+
+    def is_closing(self) -> bool:
+        """See asyncio.Transport."""
+        return self.transport.is_closing()
 
     def close(self) -> None:
         """See asyncio.Transport."""
@@ -74,18 +85,39 @@ class _Gathering:
         self.transport.close()
 
 
+class _Ignored:
+    def set(self) -> None:
+        """Nobody waits for it."""
+
+
+class _Heard:
+    """A request that was heard past ASGI, where uvicorn keeps what it knows of the one under way."""
+
+    message_event = _Ignored()
+
+    def __init__(self) -> None:
+        self.response_complete = self.disconnected = False
+        self.keep_alive = True
+
+
 class HttpProtocol(HttpToolsProtocol):
     """HTTP with a bound on the head of a request; an answer that nobody reads is counted.
 
-    An answer's head and body are one call to the system: it costs more than most answers do otherwise.
+    An answer's head and body are one call to the system: it costs more than most answers do otherwise. A usual
+    publish that comes whole in one read, while nothing else is under way on its connection, is heard past ASGI.
     """
 
     _head_bytes: int | None = None
+    _publishes: Publishes | None = None
+    _body: bytes | None = None
+    """What was read of a publish that may be heard."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """See uvicorn."""
         super().connection_made(transport)
         self.transport = cast(asyncio.Transport, _Gathering(transport))
+        if isinstance(self.config.app, App):
+            self._publishes = self.config.app.publishes
 
     def handle_websocket_upgrade(self) -> None:
         """See uvicorn."""
@@ -102,6 +134,8 @@ class HttpProtocol(HttpToolsProtocol):
                 self.send_400_response(f"The head of a request has at most {MAX_HEAD_BYTES} bytes.")
                 return
         super().data_received(data)
+        if self._body is not None:
+            self._leave_to_asgi()  # there is more to come, for which somebody has to wait
 
     def on_message_begin(self) -> None:
         """See uvicorn."""
@@ -111,7 +145,70 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """See uvicorn."""
         self._head_bytes = None
+        if self._may_be_heard():
+            self._body = b""
+        else:
+            super().on_headers_complete()
+
+    def _may_be_heard(self) -> bool:
+        return (
+            self.url == b"/v1/events"
+            and self.parser.get_method() == b"POST"
+            and (self.cycle is None or self.cycle.response_complete)
+            and self._publishes is not None
+            and self.parser.get_http_version() == "1.1"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and self._publishes.takes(self.headers)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """See uvicorn."""
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        """See uvicorn."""
+        if self._body is not None:
+            if self._hear(self._body):
+                return
+            self._leave_to_asgi()
+        super().on_message_complete()
+
+    def _hear(self, body: bytes) -> bool:
+        assert self._publishes is not None  # noqa: S101 - it may be heard
+        before, heard = self.cycle, _Heard()
+        self.cycle = cast(RequestResponseCycle, heard)
+        if self._publishes.hear(body, partial(self._answer, heard)):
+            self._body = None
+            return True
+        self.cycle = before
+        return False
+
+    def _answer(self, heard: _Heard, answer: Answer) -> None:
+        if heard.disconnected or self.transport.is_closing():
+            return
+        usual = header_lines(self.server_state.default_headers)
+        ending = b"\r\n" if heard.keep_alive else b"connection: close\r\n\r\n"
+        whole = b"".join((STATUS_LINE[answer.status], usual, answer.head, ending, answer.body))
+        try:
+            cast(_Gathering, self.transport).write_at_once(whole)
+        except RuntimeError:  # uvloop's word for a transport that the peer has reset
+            return
+        heard.response_complete = True
+        if not heard.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _leave_to_asgi(self) -> None:
+        body, self._body = self._body, None
         super().on_headers_complete()
+        if body:
+            super().on_body(body)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See uvicorn."""

@@ -18,6 +18,8 @@ COMMIT_BYTES = 4 * 1024 * 1024
 OPENED_WITHIN_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.1
 
+_NOT_PLACED = (Moved, Closed)
+
 Appended = list[tuple[NewRecord, bool | EventRouterError]]
 Done = Callable[[Appended | EventRouterError], None]
 AppendToLog = Callable[[Sequence[NewRecord]], Awaitable[list[Answer]]]
@@ -98,7 +100,7 @@ class Appender:
         That is done before anything newer is appended, so that the order holds.
         """
         placed: list[tuple[NewRecord, Answer]] = list(zip(records, await self._append(records), strict=True))
-        again = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, Moved | Closed)]
+        again = [index for index, (_, answer) in enumerate(placed) if isinstance(answer, _NOT_PLACED)]
         pause, waited = FIRST_PAUSE_S, 0.0
         while again and waited < OPENED_WITHIN_S:
             if any(isinstance(placed[index][1], Closed) for index in again):
@@ -107,7 +109,7 @@ class Appender:
             parts = [self._placed_anew(*placed[index]) for index in again]
             for index, record, answer in zip(again, parts, await self._append(parts), strict=True):
                 placed[index] = (record, answer)
-            again = [index for index in again if isinstance(placed[index][1], Moved | Closed)]
+            again = [index for index in again if isinstance(placed[index][1], _NOT_PLACED)]
         for index in again:
             record, answer = placed[index]
             placed[index] = (record, _given_up(answer))

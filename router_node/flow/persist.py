@@ -87,6 +87,7 @@ class Persister:
         self._behind = asyncio.Event()
         self._spilled: dict[LaneKey, int] = {}
         self._high_water: dict[LaneKey, Position] = {}
+        self.promised_until_us = 0
         self.away = False
         self.stored = self.spilled = 0
 
@@ -116,6 +117,13 @@ class Persister:
         self._idle.clear()
         if entry.kept or len(self._waiting) >= GATHER_EVENTS:
             self._pressing.set()
+
+    def offer_promised(self, entry: Entry, position: Position, head: Head, body: bytes) -> None:
+        """Take an event only if it was promised to be stored: by the level of its answer, or as all were when it was
+        accepted, before ``promised_until_us``.
+        """
+        if entry.kept or entry.accepted_at_us < self.promised_until_us:
+            self.offer(entry, position, head, body)
 
     def resume(self, partition: int, state: PartitionState) -> None:
         """Take up what an earlier owner of the partition spilled."""
@@ -198,7 +206,7 @@ class Persister:
     def _refused(self, held: Held, error: str) -> None:
         log.error("the store refuses an event; it goes to the dead letters", id=held.event.id, error=error)
         lane = LaneKey(held.entry.partition, LANE, held.entry.priority)
-        self._undeliverable.bury(held.entry, self._letter(lane, held.position, held.event, error))
+        self._undeliverable.bury(held.entry, [self._letter(lane, held.position, held.event, error)])
         self._release(held.entry)
 
     def _letter(self, lane: LaneKey, position: Position, event: StoredEvent, error: str) -> DeadLetter:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Raw
@@ -29,7 +30,8 @@ HandIn = Callable[[Sequence[NewRecord], Callable[[Appended | EventRouterError], 
 class Publisher:
     """Turns event objects into appended records; one answer for each, in order.
 
-    ``place`` finds a slot's partition, and by which number of partitions; ``now_us`` is the log's time.
+    ``place`` finds a slot's partition, and by which number of partitions; ``now_us`` is the log's time; ``refused`` are
+    levels that cannot be had, each with the reason.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Publisher:
         stored: Callable[[Collection[str]], Awaitable[set[str]]],
         now_us: Callable[[], int],
         max_event_bytes: int = MAX_EVENT_BYTES,
+        refused: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._place = place
         self._append = append
@@ -47,6 +50,7 @@ class Publisher:
         self._stored = stored
         self._now_us = now_us
         self._max_event_bytes = max_event_bytes
+        self._refused = refused
 
     async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
         """See Engine.publish."""
@@ -64,6 +68,8 @@ class Publisher:
     async def _publish(self, accepted: Sequence[Accepted], ack: str) -> Results:
         if ack not in ACK_LEVELS:
             raise InvalidInput(f"one of {', '.join(ACK_LEVELS)}", field="ack")
+        if ack in self._refused:
+            raise InvalidInput(self._refused[ack], field="ack")
         records = [each[1] for each in accepted if type(each) is tuple]
         if ack == "stored":
             ids = [each[0] for each in accepted if type(each) is tuple]

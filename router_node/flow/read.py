@@ -143,7 +143,7 @@ class Reader:
         last = self._last.get(source)
         if last is None or source in self._recovering or not self._unsettled.has_room or _after(before, last):
             self._bell.ring(*source)
-        elif _after(entry.entry_id, last):
+        elif before == last or _after(entry.entry_id, last):
             self._brought[source] = entry.entry_id
             self.entries_brought += 1
             self._accept(source, entry)

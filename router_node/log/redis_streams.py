@@ -73,8 +73,8 @@ class RedisStreams:
         self._tokens = tokens
         self._former = former
         self._replicas = replicas
-        self._append_options = (backlog_limit, int(dedup_window_s * 1000), dedup_ids, GROUP)
-        self._append_keys: dict[int, list[str]] = {}
+        self._append_options = (str(backlog_limit), str(int(dedup_window_s * 1000)), str(dedup_ids), GROUP)
+        self._append_keys: dict[int, tuple[list[str], list[str]]] = {}
         self.groups_recreated = 0
 
     async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
@@ -249,23 +249,30 @@ class RedisStreams:
         return self._tokens.get(partition, "")
 
     def _append_call(self, records: Sequence[NewRecord], chunk: Sequence[int]) -> Command:
-        partition = records[chunk[0]].partition
-        keys = self._append_keys.get(partition)
-        if keys is None:
-            keys = self._append_keys[partition] = self._keys_of_append(partition)
+        first = records[chunk[0]]
+        partition = first.partition
+        kept = "1" if first.kept else ""
+        levels, table = {first.priority}, first.table
         arguments: list[str | bytes | int] = []
         for index in chunk:
             record = records[index]
+            levels.add(record.priority)
+            table = min(table, record.table)
             arguments += (record.priority, record.kept or record.dedup_id or "", record.body)
-        table = min(records[index].table for index in chunk)
-        kept = "1" if records[chunk[0]].kept else ""
+        falling = sorted(levels, reverse=True)
+        streams = "".join(map(str, falling))
         owner = (partition, self._token(partition), self._doorbells)
-        return APPEND.call(keys, *self._append_options, table, kept, *owner, *arguments)
+        keys = self._keys_of_append(partition, falling)
+        return APPEND.call(keys, *self._append_options, table, kept, *owner, streams, *arguments)
 
-    def _keys_of_append(self, partition: int) -> list[str]:
-        keys = self._keys
-        streams = [keys.ingest(partition, level) for level in range(10)]
-        return [keys.position(partition), keys.ids(partition), *streams, keys.outbox(partition), keys.lease(partition)]
+    def _keys_of_append(self, partition: int, levels: Iterable[int]) -> list[str]:
+        known = self._append_keys.get(partition)
+        if known is None:
+            keys = self._keys
+            same = [keys.position(partition), keys.ids(partition), keys.outbox(partition), keys.lease(partition)]
+            known = self._append_keys[partition] = same, [keys.ingest(partition, level) for level in range(10)]
+        same, streams = known
+        return [*same, *(streams[level] for level in levels)]
 
     def _settle_call(self, partition: int, entries: Sequence[Entry]) -> Command:
         keys = [self._keys.lease(partition), self._keys.position(partition), self._keys.outbox(partition)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
+from router_node.routing.effort import Effort, TooMuch
 from router_node.routing.filter_compilation import Test
 from router_node.routing.filter_language import compile_filter
 from router_node.routing.filter_leaf import Leaf
@@ -18,26 +19,32 @@ COMPILED_LATER = 4
 
 
 class Rest:
-    """A part of filters that is checked on the event; ``cost`` is in conditions."""
+    """A part of filters that is checked on the event; ``cost`` is in conditions.
 
-    __slots__ = ("__weakref__", "_spec", "_test", "cost")
+    ``test`` tells whether an event object passes, and may raise TooMuch of the effort; it is None until it is compiled.
+    """
 
-    def __init__(self, spec: Mapping[str, Any], cost: int) -> None:
-        self._spec = spec
-        self._test: Test | None = compile_filter(spec).matches if cost > COMPILED_LATER else None
+    __slots__ = ("__weakref__", "_effort", "_spec", "cost", "test")
+
+    def __init__(self, spec: Mapping[str, Any], cost: int, effort: Effort) -> None:
         self.cost = cost
+        self._spec = spec
+        self._effort = effort
+        self.test: Test | None = None
+        if cost > COMPILED_LATER:
+            self.compiled()
 
-    def passes(self, document: Mapping[str, Any]) -> bool:
-        """Tell whether an event object passes."""
-        if self._test is None:
-            self._test = compile_filter(self._spec).matches
-        return self._test(document)
+    def compiled(self) -> Test:
+        """Return the test, compiled if it is not."""
+        self.test = compile_filter(self._spec, effort=self._effort).matches
+        return self.test
 
 
 class Rests:
     """Keeps one Rest of each kind: thousands of filters that share what an index cannot decide share its check."""
 
-    def __init__(self) -> None:
+    def __init__(self, effort: Effort) -> None:
+        self.effort = effort
         self._known: WeakValueDictionary[str, Rest] = WeakValueDictionary()
 
     def of(self, spec: Mapping[str, Any], cost: int) -> Rest | None:
@@ -47,7 +54,7 @@ class Rests:
         text = repr(spec)  # unlike JSON, it has a form for half a surrogate pair
         rest = self._known.get(text)
         if rest is None:
-            rest = self._known[text] = Rest(spec, cost)
+            rest = self._known[text] = Rest(spec, cost, self.effort)
         return rest
 
 
@@ -75,7 +82,9 @@ class Cell:
         if rest is None:
             if self._sure is None:
                 self._sure = make()
+            self.load -= self._sure.load
             self._sure.add(span, route)
+            self.load += self._sure.load
             return
         if self._rests is None:
             self._rests = {}
@@ -83,14 +92,18 @@ class Cell:
         if here is None:
             here = self._rests[rest] = make()
             self.load += rest.cost
+        self.load -= here.load
         here.add(span, route)
+        self.load += here.load
 
     def remove(self, span: Range, route: Route, rest: Rest | None) -> None:
         """Take out a route that is there."""
         here = self._sure if rest is None else self._rests and self._rests.get(rest)
         if not here:
             return
+        self.load -= here.load
         here.remove(span, route)
+        self.load += here.load
         if not here.is_empty:
             return
         if rest is None:
@@ -99,11 +112,25 @@ class Cell:
             del self._rests[rest]
             self.load -= rest.cost
 
-    def match(self, value: Any, document: Mapping[str, Any], found: list[Route]) -> None:
-        """Add to ``found`` the routes of an event that came here, with ``value`` where the ranges look."""
+    def routes(self) -> Iterator[Route]:
+        """Yield all routes, some more than once."""
+        for here in ([self._sure] if self._sure else []) + list((self._rests or {}).values()):
+            yield from here.routes()
+
+    def match(self, value: Any, document: Mapping[str, Any], found: list[Route], effort: Effort) -> None:
+        """Add to ``found`` the routes of an event that came here, with ``value`` where the ranges look.
+
+        What the effort does not allow to check is among its undecided then.
+        """
         if self._sure is not None:
             self._sure.match(value, found)
         if self._rests:
             for rest, here in self._rests.items():
-                if rest.passes(document):
+                test = rest.test or rest.compiled()
+                try:
+                    passes = test(document)
+                except TooMuch:
+                    here.match(value, effort.undecided)
+                    continue
+                if passes:
                     here.match(value, found)

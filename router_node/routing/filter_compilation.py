@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from router_client.errors import InvalidInput
-from router_node.routing.filter_values import MAX_DEPTH, MISSING, check_json, same
+from router_node.routing.effort import Effort
+from router_node.routing.filter_elements import Many
+from router_node.routing.filter_values import MAX_DEPTH, MISSING, check_json, count_of, hashed, same
 
 MAX_LIST = 1000
 MAX_CONDITIONS = 500
@@ -28,18 +30,36 @@ class Check(NamedTuple):
     many: Callable[[Sequence[Any]], bool]
 
 
-def any_value(test: Test) -> Check:
-    """Check that a value passes ``test``, an array as a whole."""
-    return Check(test, lambda found: any(map(test, found)))
+def any_value(test: Test, effort: Effort, weight: int = 1) -> Check:
+    """Check that a value passes ``test``, an array as a whole. Each takes ``weight`` steps of the effort."""
+
+    def many(found: Sequence[Any]) -> bool:
+        effort.spend(weight * len(found))
+        return any(map(test, found))
+
+    return Check(test, many)
 
 
-def any_element(test: Test) -> Check:
+def any_element(test: Test, effort: Effort, weight: int = 1) -> Check:
     """Check that a value, or an element of an array value, passes ``test``."""
 
-    def one(value: Any) -> bool:
-        return test(value) or (type(value) is list and any(map(test, value)))
+    def within(array: list[Any]) -> bool:
+        effort.spend(weight * len(array))
+        return any(map(test, array))
 
-    return any_value(one)
+    def one(value: Any) -> bool:
+        return test(value) or (type(value) is list and within(value))
+
+    return any_value(one, effort, weight)
+
+
+def any_scalar(test: Test, effort: Effort, among: Callable[[Many], bool]) -> Check:
+    """Check that a value passes ``test``, or that ``among`` says so of an array's scalars: one of them would pass."""
+
+    def one(value: Any) -> bool:
+        return test(value) or (type(value) is list and among(effort.elements(value)))
+
+    return any_value(one, effort)
 
 
 def negated(check: Check) -> Check:
@@ -56,6 +76,14 @@ def every(checks: Sequence[Check]) -> Check:
         lambda value: all(check.one(value) for check in checks),
         lambda found: all(check.many(found) for check in checks),
     )
+
+
+def equality(wanted: Any, effort: Effort) -> Check:
+    """Check that a value, or an element of an array value, equals what is wanted."""
+    if isinstance(wanted, (list, dict)):
+        return any_element(equals(wanted), effort, 3 * count_of(wanted))
+    key = hashed(wanted)
+    return any_scalar(equals(wanted), effort, lambda several: key in several.keys)
 
 
 def equals(wanted: object) -> Test:
@@ -79,24 +107,36 @@ def has_operators(value: object) -> bool:
 class Compilation:
     """One filter being compiled: how to compile the filters inside it, and what it may still use of its bounds.
 
-    Its methods raise InvalidInput naming the place where a bound was met.
+    ``effort`` is what checking takes its steps of. Methods raise InvalidInput naming the place where a bound was met.
     """
 
     def __init__(
         self,
         query: Callable[[Any, str, Compilation], Test],
         condition: Callable[[Any, str, Compilation], Check],
+        effort: Effort,
     ) -> None:
         self.query = query
         self.condition = condition
+        self.effort = effort
         self._depth = 0
         self._conditions = 0
-        self._instructions = 0
+        self._around = 0
+        self._expressions = self._instructions = 0
 
     @property
     def cost(self) -> int:
-        """How much work the filter may be, in conditions; 10 instructions of RE2 count as one."""
-        return self._conditions + self._instructions // 10
+        """How much work the filter may be, in conditions.
+
+        An expression is four, 10 of its instructions one more; each join of filters is one, and each step of a path
+        beyond the second.
+        """
+        return self._conditions + self._around + 3 * self._expressions + self._instructions // 10
+
+    @property
+    def conditions(self) -> int:
+        """How many conditions there are so far."""
+        return self._conditions
 
     @contextmanager
     def deeper(self, field: str) -> Iterator[None]:
@@ -113,8 +153,13 @@ class Compilation:
         if self._conditions > MAX_CONDITIONS:
             raise InvalidInput(f"more than {MAX_CONDITIONS} conditions in one filter", field=field)
 
+    def spend_around(self, count: int) -> None:
+        """Count what comes around conditions: joins and long paths."""
+        self._around += count
+
     def spend_instructions(self, count: int, field: str) -> None:
         """Count the instructions of a compiled regular expression."""
+        self._expressions += 1
         self._instructions += count
         if self._instructions > MAX_REGEX_INSTRUCTIONS:
             raise InvalidInput(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from router_node.routing.filter_compilation import MAX_CONDITIONS, MAX_LIST, has_operators
 from router_node.routing.filter_language import compile_filter
-from router_node.routing.filter_values import hashed
+from router_node.routing.filter_values import PLAIN_STEPS, hashed
 from router_node.routing.range_tree import Range
 
 MAX_EQUALITIES = 8
@@ -157,6 +157,7 @@ def _simple_cost(spec: Spec) -> int:
             cost += 1
         else:
             return 0
+        cost += max(0, path.count(".") + 1 - PLAIN_STEPS)
     return cost if cost <= MAX_CONDITIONS else 0
 
 

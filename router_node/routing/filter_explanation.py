@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from router_node.routing.effort import UNLIMITED
 from router_node.routing.filter_compilation import has_operators
 from router_node.routing.filter_language import compile_filter
 from router_node.routing.filter_operators import as_object, as_one
@@ -123,7 +124,8 @@ def _of_query(spec: Mapping[str, Any], field: str, document: Any, levels: int) -
             parts = tuple(_of_part(each, f"{at}[{i}]", document, levels) for i, each in enumerate(value))
             yield Condition(at, key, _joined(key, parts), parts=parts)
         else:
-            yield from _on_path(value, at, _Place(key, document, reach(document, parse_path(key)), levels))
+            reached = reach(document, parse_path(key), UNLIMITED.spend)
+            yield from _on_path(value, at, _Place(key, document, reached, levels))
 
 
 def _of_part(spec: Mapping[str, Any], field: str, document: Any, levels: int) -> Condition:

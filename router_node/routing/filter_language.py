@@ -13,41 +13,41 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from router_client.errors import InvalidInput
+from router_node.routing.effort import UNLIMITED, Effort
 from router_node.routing.filter_compilation import (
     MAX_LIST,
     Check,
     Compilation,
     Test,
-    any_element,
-    equals,
+    equality,
     every,
     has_operators,
     negated,
 )
 from router_node.routing.filter_operators import OPERATORS
-from router_node.routing.filter_values import MISSING, check_json, parse_path, reach
+from router_node.routing.filter_values import MISSING, PLAIN_STEPS, Path, check_json, parse_path, reach
 
 
 class Filter:
-    """A compiled filter. ``cost`` is what checking it may take, in conditions; see Compilation."""
+    """A compiled filter. ``matches`` tells whether an event object, a decoded JSON document, passes.
 
-    __slots__ = ("_predicate", "cost")
+    It raises nothing but TooMuch of the effort it was compiled with. ``cost`` is what it may take, in conditions; see
+    Compilation.
+    """
 
-    def __init__(self, predicate: Test, cost: int) -> None:
-        self._predicate = predicate
+    __slots__ = ("cost", "matches")
+
+    def __init__(self, matches: Callable[[Mapping[str, Any]], bool], cost: int) -> None:
+        self.matches = matches
         self.cost = cost
 
-    def matches(self, document: Mapping[str, Any]) -> bool:
-        """Tell whether the event object, a decoded JSON document, passes. Never raises."""
-        return self._predicate(document)
 
-
-def compile_filter(spec: Mapping[str, Any], field: str = "filter") -> Filter:
-    """Compile a filter; an empty one passes everything.
+def compile_filter(spec: Mapping[str, Any], field: str = "filter", effort: Effort = UNLIMITED) -> Filter:
+    """Compile a filter; an empty one passes everything. Matching takes steps of ``effort``.
 
     Raises InvalidInput whose ``field`` is the path of the fault, for example ``filter.payload.amount.$gt``.
     """
-    compilation = Compilation(_compile_query, _compile_condition)
+    compilation = Compilation(_compile_query, _compile_condition, effort)
     predicate = _compile_query(spec, field, compilation)
     return Filter(predicate, compilation.cost)
 
@@ -70,10 +70,13 @@ def _compile_member(key: object, value: object, field: str, compilation: Compila
             raise InvalidInput("a list of at least one filter", field=field)
         if len(value) > MAX_LIST:
             raise InvalidInput(f"a list of at most {MAX_LIST}", field=field)
+        compilation.spend_around(1)
         return _LOGICAL[key]([_compile_query(part, f"{field}[{i}]", compilation) for i, part in enumerate(value)])
     if key.startswith("$"):
         raise InvalidInput(f"unknown operator {key}; at this place $and, $or and $nor are known", field=field)
-    return _at(key, _compile_condition(value, field, compilation))
+    path = parse_path(key)
+    compilation.spend_around(max(0, len(path) - PLAIN_STEPS))
+    return _at(path, _compile_condition(value, field, compilation), compilation.effort)
 
 
 def _compile_condition(value: object, field: str, compilation: Compilation) -> Check:
@@ -81,7 +84,7 @@ def _compile_condition(value: object, field: str, compilation: Compilation) -> C
     if not isinstance(value, dict) or not has_operators(value):
         compilation.spend(field)
         check_json(value, field)
-        return any_element(equals(value))
+        return equality(value, compilation.effort)
     with compilation.deeper(field):
         return every(
             [
@@ -108,14 +111,13 @@ def _compile_operator(
     return make(operand, field, compilation, around)
 
 
-def _at(key: str, check: Check) -> Test:
-    """Apply ``check`` to what the path ``key`` leads to; one or two steps through objects are the usual case."""
-    path = parse_path(key)
+def _at(path: Path, check: Check, effort: Effort) -> Test:
+    """Apply ``check`` to what the path leads to; one or two steps through objects are the usual case."""
     one, many = check
     first, second = path[0][0], path[-1][0]
 
     def anywhere(document: Any) -> bool:
-        return many(reach(document, path))
+        return many(reach(document, path, effort.spend))
 
     def in_document(document: Any) -> bool:
         return one(document.get(first, MISSING)) if type(document) is dict else anywhere(document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from operator import attrgetter
 
 from router_node.routing.route import Route
@@ -35,6 +36,15 @@ class Leaf:
     def remove(self, _: object, route: Route) -> None:
         """Take out a route that is there."""
         take_out(self._routes or [], route)
+
+    def routes(self) -> Iterable[Route]:
+        """Return all routes."""
+        return self._routes or ()
+
+    @property
+    def load(self) -> int:
+        """What finding them takes, in conditions."""
+        return 0
 
     def match(self, _: object, found: list[Route]) -> None:
         """Add all routes to ``found``."""

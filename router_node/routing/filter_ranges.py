@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
+from router_node.routing.filter_elements import Many
 from router_node.routing.filter_leaf import Leaf
-from router_node.routing.filter_reading import Many
 from router_node.routing.range_tree import Range, RangeTree, Scalar
 from router_node.routing.route import Route
 
 FEW_RANGES = 8
 """Ranges that are tried one by one: most places have no more, and trees take memory."""
+STEPS_OF_A_CONDITION = 8
+"""Ranges, or levels of a tree, that are looked at in the time of a condition."""
 
 
 class Ranges:
@@ -40,12 +43,24 @@ class Ranges:
             leaf.remove(span, route)
         self._tidy(span)
 
+    def routes(self) -> Iterator[Route]:
+        """Yield all routes, some more than once."""
+        for leaf in self._leaves if self._trees is None else chain(*self._trees):
+            yield from leaf.routes()
+
+    @property
+    def load(self) -> int:
+        """What going through the ranges takes, in conditions."""
+        steps = len(self._spans) if self._trees is None else max(tree.levels for tree in self._trees)
+        return steps // STEPS_OF_A_CONDITION
+
     def match(self, value: Any, found: list[Route]) -> None:
         """Add to ``found`` the routes whose range holds ``value``, as it was read from an event."""
         kind = type(value)
         if kind is Many:
             for extent in value.extents:
                 if extent is not None:
+                    value.spend(0 if self._trees is None else self._trees[type(extent.least) is str].forks)
                     self._match(extent.least, extent.greatest, found)
         elif kind is str or kind is int or kind is float:
             self._match(value, value, found)

@@ -6,15 +6,26 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Mapping
+from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 import re2
 
 from router_client.errors import InvalidInput
-from router_node.routing.filter_compilation import Check, Compilation, Make, any_element
+from router_node.routing.effort import Effort, TooMuch
+from router_node.routing.filter_compilation import Check, Compilation, Make, Test, any_element
 
 MAX_REGEX_CHARS = 1000
 MAX_REGEX_BYTES = 1 << 18
+STEP_OF_RE2 = 20
+"""Instructions times bytes that take a step at worst, see effort."""
+UNMEASURED_STEPS = 32
+"""A search that takes no more at worst is part of what a condition costs anyway."""
+MUCH = 512
+"""A search that takes more steps at worst is measured by the clock of its thread, which takes 0.6 µs to read."""
+LONGEST_SEARCH = 100_000
+SMALL_PROGRAM = 32
+"""Instructions: a search takes either no more of these, or no more than LONGEST_SEARCH steps at worst; 10 ms."""
 
 _VERBOSE = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\s+|#[^\n]*", re.DOTALL)
 
@@ -32,9 +43,36 @@ def regex(operand: Any, field: str, compilation: Compilation, around: Mapping[st
     prefix = "".join(sorted(set(flags) & set("ims")))
     compiled = _compile(f"(?{prefix}){pattern}" if prefix else pattern, field)
     compilation.spend_instructions(compiled.programsize, field)
-    search = compiled.search
-    # A document may hold half a surrogate pair, which has no UTF-8; RE2 takes any bytes.
-    return any_element(lambda value: type(value) is str and search(value.encode("utf-8", "surrogatepass")) is not None)
+    return any_element(_search(compiled, compilation.effort), compilation.effort, 10)
+
+
+def _search(compiled: Any, effort: Effort) -> Test:
+    """Return the search of an expression, which takes what it took from the effort.
+
+    RE2 takes 1.5 ns for most bytes, but several for every instruction of an expression when a text is made for it:
+    what only a text and an expression together decide is measured, in the time of this thread. Where the other threads
+    cannot matter, since even the most it can take is little, the clock that is read faster will do.
+    """
+    search, size = compiled.search, compiled.programsize
+
+    def test(value: Any) -> bool:
+        if type(value) is not str:
+            return False
+        # A document may hold half a surrogate pair, which has no UTF-8; RE2 takes any bytes.
+        text = value.encode("utf-8", "surrogatepass")
+        most = len(text) * size // STEP_OF_RE2
+        if most <= UNMEASURED_STEPS:
+            return search(text) is not None
+        if most > LONGEST_SEARCH and size > SMALL_PROGRAM:
+            raise TooMuch
+        effort.spend(1)
+        clock = thread_time_ns if most > MUCH else perf_counter_ns
+        began = clock()
+        found = search(text) is not None
+        effort.took(min((clock() - began) // 100, most))
+        return found
+
+    return test
 
 
 def _compile(pattern: str, field: str) -> Any:
@@ -60,7 +98,7 @@ def _text(name: str, holds: Callable[[str, str], bool]) -> Make:
     def make(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any]) -> Check:
         if not isinstance(operand, str):
             raise InvalidInput(f"the {name} as text", field=field)
-        return any_element(lambda value: type(value) is str and holds(value, operand))
+        return any_element(lambda value: type(value) is str and holds(value, operand), compilation.effort)
 
     return make
 
@@ -87,7 +125,7 @@ def cidr(operand: Any, field: str, compilation: Compilation, _: Mapping[str, Any
         except (OSError, ValueError):
             return False
 
-    return any_element(test)
+    return any_element(test, compilation.effort, 5)
 
 
 prefix = _text("prefix", str.startswith)

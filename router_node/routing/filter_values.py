@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Final
 
 from router_client.errors import InvalidInput
 
 MAX_DEPTH = 32
+PLAIN_STEPS = 2
+"""Steps of a path that cost next to nothing."""
 
 
 class _Missing:
@@ -20,6 +22,9 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
+
+Spend = Callable[[int], None]
+"""Hears what going on costs, in steps (see effort); it may raise."""
 
 Step = tuple[str, int | None]  # a name, and the place in an array when the name can be one
 Path = tuple[Step, ...]
@@ -129,16 +134,44 @@ def hashed(value: Any, levels: int = MAX_DEPTH) -> Hashable:
     return tuple(hashed(each, levels - 1) for each in value)
 
 
-def hashed_like(wanted: Sequence[object]) -> Callable[[Any], Hashable]:
+def sizes_of(wanted: Sequence[object]) -> frozenset[int]:
+    """Return the lengths of the arrays and objects among ``wanted``."""
+    return frozenset(len(value) for value in wanted if isinstance(value, (list, dict)))
+
+
+def hashed_like(wanted: Sequence[object], spend: Spend) -> Callable[[Any], Hashable]:
     """Return a ``hashed`` for looking up among ``wanted``, which spares the arrays and objects no wanted one can be."""
-    sizes = {len(value) for value in wanted if isinstance(value, (list, dict))}
+    sizes = sizes_of(wanted)
 
     def key(value: Any) -> Hashable:
         if type(value) in _PLAIN:
             return value  # type: ignore[no-any-return]
-        return _OTHER if isinstance(value, (list, dict)) and len(value) not in sizes else hashed(value)
+        if isinstance(value, (list, dict)):
+            if len(value) not in sizes:
+                return _OTHER
+            spend_on_all(value, spend)
+        return hashed(value)
 
     return key
+
+
+def spend_on_all(value: Any, spend: Spend) -> None:
+    """Spend a step on everything in a value."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        spend(len(item) + 1)
+        inside = item.values() if isinstance(item, dict) else item
+        stack.extend(each for each in inside if isinstance(each, (list, dict)))
+
+
+def count_of(value: Any) -> int:
+    """Return of how many values a value is made."""
+    steps: list[int] = []
+    if not isinstance(value, (list, dict)):
+        return 1
+    spend_on_all(value, steps.append)
+    return sum(steps)
 
 
 def order(left: object, right: object) -> int | None:
@@ -150,18 +183,19 @@ def order(left: object, right: object) -> int | None:
     if right is None:
         return 0 if left is None or left is MISSING else None
     if isinstance(left, list) and isinstance(right, list):
-        return _first_difference(left, right)
+        return _first_difference(left, right, len(left) - len(right))
     if isinstance(left, dict) and isinstance(right, dict):
-        return _first_difference([*chain(*left.items())], [*chain(*right.items())])
+        pairs = chain.from_iterable
+        return _first_difference(pairs(left.items()), pairs(right.items()), len(left) - len(right))
     return None
 
 
-def _first_difference(left: Sequence[object], right: Sequence[object]) -> int | None:
+def _first_difference(left: Iterable[object], right: Iterable[object], longer: int) -> int | None:
     for a, b in zip(left, right, strict=False):
         by = order(a, b)
         if by != 0:
             return by
-    return (len(left) > len(right)) - (len(left) < len(right))
+    return (longer > 0) - (longer < 0)
 
 
 def parse_path(text: str) -> Path:
@@ -174,11 +208,11 @@ def _index(name: str) -> int | None:
     return int(name) if canonical and len(name) < 10 else None
 
 
-def reach(document: Any, path: Path) -> list[Any]:
+def reach(document: Any, path: Path, spend: Spend) -> list[Any]:
     """Return what ``path`` leads to: through objects by name, through arrays by index and into each object in them.
 
     A path that an object does not have, or that meets a scalar on the way, leads to MISSING; an array that has neither
-    the index nor any object leads nowhere. The work is at most the size of the document times its depth.
+    the index nor any object leads nowhere. The work, at most the size of the document times its depth, is spent first.
     """
     nodes = [document]
     missing = False
@@ -186,8 +220,11 @@ def reach(document: Any, path: Path) -> list[Any]:
         if not nodes:
             break
         following: list[Any] = []
+        if len(nodes) > 1:
+            spend(len(nodes))
         for node in nodes:
             if isinstance(node, list):
+                spend(len(node))
                 if index is not None and index < len(node):
                     _enter(node[index], place == len(path), following)
                 within = [element for element in node if isinstance(element, dict)]

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from struct import pack
 from typing import Generic, NamedTuple, TypeVar
 
@@ -88,6 +89,22 @@ class RangeTree(Generic[L]):
     def is_empty(self) -> bool:
         """Nothing is filed."""
         return not (self._from.edges or self._to.edges or self._forks)
+
+    @property
+    def levels(self) -> int:
+        """How many levels a value passes."""
+        return len(self._levels)
+
+    @property
+    def forks(self) -> int:
+        """How many nodes several values pass."""
+        return len(self._forks)
+
+    def __iter__(self) -> Iterator[L]:
+        """Yield the leaves, each once."""
+        yield from chain(self._from.leaves, self._to.leaves)
+        for lows, _ in self._forks.values():
+            yield from lows.leaves
 
     def leaves_of(self, span: Range) -> list[L]:
         """Return the leaves of a range, made when they are not there: whatever is filed goes into each of them."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from heapq import nsmallest
 
 from router_client.errors import Conflict, NotFound
+from router_client.event import MAX_EVENT_BYTES
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.high_water import HighWater
@@ -64,12 +65,17 @@ class Registry:
         """How many are awake."""
         return len(self._awake)
 
-    def match(self, topic: str, document: Document, target: str | None = None) -> list[Route]:
-        """Return the routes of an event, each once; only that of the subscription ``target`` when it is given."""
+    def match(
+        self, topic: str, document: Document, target: str | None = None, size: int = MAX_EVENT_BYTES
+    ) -> list[Route]:
+        """Return the routes of an event, each once; only that of the subscription ``target`` when it is given.
+
+        Raises TooCostly as RouteTable.match does.
+        """
         if target is None:
-            return self.routes.match(topic, document)
+            return self.routes.match(topic, document, size)
         found = self._by_name.get(target)
-        return [found.route] if found is not None and found.route.takes(topic, document) else []
+        return [found.route] if found is not None and self.routes.takes(found.route, topic, document, size) else []
 
     def specs(self) -> Iterator[SubscriptionSpec]:
         """Yield the spec of every subscription there is now, and wake none."""

@@ -11,6 +11,7 @@ import orjson
 from router_client.topics import matches
 from router_node.delivery.item import Head
 from router_node.log.port import Entry, Position
+from router_node.routing.effort import Effort
 from router_node.routing.filter_language import Filter, compile_filter
 from router_node.routing.packed_spec import compact
 
@@ -63,13 +64,16 @@ class Route:
             with suppress(TypeError):  # half a surrogate pair, an integer beyond 64 bits
                 self._asked = compact(orjson.dumps(self._asked))
 
-    def takes(self, topic: str, document: Callable[[], Mapping[str, Any]]) -> bool:
-        """Tell whether an event on ``topic`` goes this way; ``document`` decodes it, when the filter is to see it."""
-        topics, wanted = self.asked
-        return any(matches(pattern, topic) for pattern in topics) and (not wanted or self.passes(document()))
+    def takes(self, topic: str, document: Callable[[], Mapping[str, Any]], effort: Effort) -> bool:
+        """Tell whether an event on ``topic`` goes this way; ``document`` decodes it, when the filter is to see it.
 
-    def passes(self, document: Mapping[str, Any]) -> bool:
-        """Tell whether the filter lets an event object pass."""
+        Raises TooMuch when that takes more than the effort has, which is always the same for one route.
+        """
+        topics, wanted = self.asked
+        return any(matches(pattern, topic) for pattern in topics) and (not wanted or self.passes(document(), effort))
+
+    def passes(self, document: Mapping[str, Any], effort: Effort) -> bool:
+        """Tell whether the filter lets an event object pass; see takes."""
         if self._whole is None:
-            self._whole = compile_filter(self.filter)
+            self._whole = compile_filter(self.filter, effort=effort)
         return self._whole.matches(document)

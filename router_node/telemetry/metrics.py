@@ -68,6 +68,8 @@ class Metrics:
             "er_topic_shapes", "Kinds of patterns a topic looks into, at most", lambda: p.registry.routes.shapes
         )
         self._gauge("er_filter_load", "Conditions checked one by one, at worst", lambda: p.registry.routes.load)
+        self._gauge("er_filter_lookups", "Values events are looked up by, at worst", lambda: p.registry.routes.lookups)
+        self._counter("er_events_undecided", "Events too costly for some filters", lambda: p.router.too_costly)
         self._gauge("er_backlog_events", "Unsettled events of all subscriptions", self._backlog)
         self._gauge("er_in_flight", "Deliveries under way", lambda: sum(len(d.in_flight) for d in p.registry))
         self._gauge("er_stored_waits", "Events that publishers wait to have stored", lambda: p.outbox.waiting)

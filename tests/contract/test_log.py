@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -263,6 +263,18 @@ async def test_a_dead_letter_and_the_removal_are_one_step(logs: Logs) -> None:
 
     page = await logs.letters.list(LetterFilter(subscription="late"))
     assert [(found.event_id, found.reason, found.body) for found in page.letters] == [("e1", "attempts", b'{"n":1}')]
+    assert not (await logs.lanes.load(P)).queued
+
+
+async def test_one_step_may_bury_an_event_for_several_subscriptions(logs: Logs) -> None:
+    router = LaneKey(P, "_router", 5)
+    both = [replace(letter(1), id=f"{name}-1", subscription=name) for name in ("late", "board")]
+
+    await logs.lanes.step([LaneStep(router, dead=both)])
+
+    for name in ("late", "board"):
+        page = await logs.letters.list(LetterFilter(subscription=name))
+        assert [(found.subscription, found.event_id) for found in page.letters] == [(name, "e1")]
     assert not (await logs.lanes.load(P)).queued
 
 

@@ -20,6 +20,7 @@ from router_node.delivery.holder import Holder
 from router_node.flow.deliver import Dispatch
 from router_node.flow.record import OFF, Recorder
 from router_node.pipeline import Pipeline
+from router_node.storing import Storing
 from stores.ports import DeadLetter, DeliveryLog, EventStore, Outbox, StoredEvent
 from tests.delivery.model_log import Call, NodeLog, SharedLog
 from tests.delivery.model_promises import Fate, Promises
@@ -129,6 +130,7 @@ class Node:
             append_replicated=self.log.append,
             store=cast(EventStore, Shelf()),
             outbox=cast(Outbox, None),
+            storing=Storing(),
             recorder=Recorder(cast(DeliveryLog, None), "model", OFF),
             clock=clock,
             right=self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from yarl import URL
 
 from router_client.errors import EventRouterError, Overloaded
 from router_client.event import MAX_EVENT_BYTES
-from router_node.contract import Published
+from router_node.contract import Published, Results
 from router_node.node import Node, embedded
 from tests.edges.served import Served, served
 
@@ -220,6 +220,11 @@ class Refusing:
         if isinstance(self.error, EventRouterError):
             return [self.error for _ in objects]
         raise self.error
+
+    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+        if not isinstance(self.error, EventRouterError):
+            raise self.error
+        done([self.error for _ in objects])
 
 
 @asynccontextmanager

@@ -29,12 +29,14 @@ class Bench:
         self.by_name: dict[str, Route] = {}
         self.stored: list[bytes] = []
         self.unreadable: list[str] = []
+        self.undecided: list[list[str]] = []
         self.released: list[Entry] = []
         self.engine = RouterEngine(
             self.find,
-            [compile_filter(spec) for spec in global_filters],
+            [compile_filter(spec, effort=self.table.effort) for spec in global_filters],
             lambda entry, position, event, body: self.stored.append(body),
             lambda entry, position, body, error: self.unreadable.append(error),
+            lambda entry, position, body, head, cost: self.undecided.append([each.name for each in cost.undecided]),
             self.released.append,
         )
 
@@ -45,10 +47,11 @@ class Bench:
         self.table.put(route)
         return got
 
-    def find(self, topic: str, document: Document, target: str | None) -> list[Route]:
+    def find(self, topic: str, document: Document, target: str | None = None, size: int = 0) -> list[Route]:
         if target is None:
-            return self.table.match(topic, document)
-        return [route for route in self.by_name.values() if route.name == target and route.takes(topic, document)]
+            return self.table.match(topic, document, size)
+        there = [route for route in self.by_name.values() if route.name == target]
+        return [route for route in there if self.table.takes(route, topic, document, size)]
 
     def route(self, *events: Event | bytes) -> list[bytes]:
         bodies = [event.encode() if isinstance(event, Event) else event for event in events]
@@ -117,6 +120,26 @@ def test_what_a_global_filter_stops_is_stored_and_routed_to_nobody() -> None:
     assert got.bodies == bodies[1:]
     assert bench.stored == bodies
     assert bench.engine.filtered_globally == 1
+
+
+def test_what_takes_too_long_to_match_goes_where_it_is_decided_and_is_told_for_the_rest() -> None:
+    bench = Bench({"source": {"$ne": "test"}})
+    plain = bench.subscribe(SubscriptionSpec(name="plain", topics=(">",)))
+    slow = {"$or": [{"payload.v": {"$mod": [10**6, number]}} for number in range(50)]}
+    left = bench.subscribe(SubscriptionSpec(name="slow", topics=("a.*",), filter=slow))
+    numbers = list(range(1000, 3000))
+
+    bodies = bench.route(
+        Event(type="a.b", payload={"v": numbers}),
+        Event(type="a.b", payload={"v": numbers}, source="test"),
+        Event(type="a.b", payload={"v": 7}),
+    )
+
+    assert bench.undecided == [["slow"]]
+    assert bench.engine.too_costly == bench.engine.filtered_globally == 1
+    assert (plain.bodies, left.bodies) == ([bodies[0], bodies[2]], [bodies[2]])
+    assert len(bench.released) == 1
+    assert not bench.engine.goes_to("slow", {"type": "a.b", "payload": {"v": numbers * 100}})
 
 
 def test_what_is_no_event_is_set_aside_and_the_rest_of_its_batch_goes_on() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -21,6 +21,8 @@ from stores.ports import EventStore, StoredEvent
 from stores.sqlite.database import SqliteDatabase
 from tests.support.clock import FakeClock
 from tests.support.signals import wait_for
+
+Offer = Callable[[Entry, Position, Head, bytes], None]
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Bench:
     persister: Persister
     database: SqliteDatabase
 
-    async def publish(self, *ids: str, kept: bool = False) -> None:
+    async def publish(self, *ids: str, kept: bool = False, offer: Offer | None = None) -> None:
         await self.log.append(
             [
                 NewRecord(0, 5, None, Event(type="a.b", id=i, payload={"n": 1}).encode(), kept=i if kept else "")
@@ -61,14 +63,14 @@ class Bench:
             ]
         )
         for entry in await self.log.read([(0, 5)], 100):
-            self.feed(entry)
+            self.feed(entry, offer or self.persister.offer)
 
-    def feed(self, entry: Entry) -> None:
+    def feed(self, entry: Entry, offer: Offer) -> None:
         self.settler.hold(entry)
         entry.outstanding += 1
         for offset, body in enumerate(entry.bodies):
             position = Position(entry.first.generation, entry.first.sequence + offset)
-            self.persister.offer(entry, position, Head.of(body), body)
+            offer(entry, position, Head.of(body), body)
         self.settler.release(entry)
 
     async def pending(self) -> int:
@@ -165,7 +167,7 @@ async def test_a_new_owner_stores_what_was_spilled_and_skips_it_when_read_again(
     state = PartitionState(high_water={lane: entry.first})
 
     bench.persister.resume(0, state)
-    bench.feed(entry)
+    bench.feed(entry, bench.persister.offer)
 
     await bench.settled()
     assert await bench.database.events.count() == 0
@@ -197,3 +199,17 @@ async def test_as_many_events_as_are_worth_a_statement_are_written_at_once(
     await bench.publish("one more")
     await asyncio.sleep(0)
     assert await bench.database.events.count() == GATHER_EVENTS
+
+
+async def test_of_a_cluster_that_stores_nothing_only_what_was_promised_is_stored(bench: Bench) -> None:
+    promised = bench.persister.offer_promised
+    bench.persister.promised_until_us = await bench.log.now_us() + 3_600_000_000
+    await bench.publish("accepted before", offer=promised)
+    bench.persister.promised_until_us = 0
+    await bench.publish("accepted since", offer=promised)
+    await bench.publish("waited for", kept=True, offer=promised)
+
+    await bench.settled()
+    await bench.stored(2)
+    found = await bench.database.outbox.stored(["accepted before", "accepted since", "waited for"])
+    assert found == {"accepted before", "waited for"}

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router_node.routing import filter_ranges
+from router_node.routing.effort import UNLIMITED
+from router_node.routing.filter_elements import Many
 from router_node.routing.filter_ranges import Ranges
-from router_node.routing.filter_reading import Many
 from router_node.routing.range_tree import Range, place_of
 from router_node.routing.route import Route
 
@@ -59,7 +60,7 @@ def test_a_value_finds_each_range_that_holds_it_once_while_ranges_come_and_go(
 
     for value in values:
         assert found(filed, value) == sorted(name for name, (span, _) in there.items() if holds(span, value, value))
-    assert found(filed, Many(set(values))) == sorted(
+    assert found(filed, Many(set(values), UNLIMITED.spend)) == sorted(
         name
         for name, (span, _) in there.items()
         if any(holds(span, left, right) for left in values for right in values)

@@ -96,7 +96,7 @@ def test_it_says_what_the_router_does(
     none: Any = None
     registry = Registry(none, SystemClock())
     registry.put(subscription)
-    router = RouterEngine(registry.match, [compile_filter(gate) for gate in gates], none, none, none)
+    router = RouterEngine(registry.match, [compile_filter(gate) for gate in gates], none, none, none, none)
     event = as_kept({"type": kind, "target": target, "payload": {"n": n}})
 
     assert try_subscription(subscription, event, gates).matches is router.goes_to("billing", event)

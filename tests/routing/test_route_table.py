@@ -16,7 +16,7 @@ from router_client.topics import matches
 from router_node.routing import filter_index, route_table
 from router_node.routing.filter_language import Filter, compile_filter
 from router_node.routing.route import Route
-from router_node.routing.route_table import FEW, MAX_LOAD, RouteTable
+from router_node.routing.route_table import FEW, MAX_LOAD, MAX_LOOKUPS, RouteTable
 from tests.routing.strategies import conjunctions, documents, filters, narrow_documents
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -102,6 +102,7 @@ def test_it_finds_what_trying_every_route_finds_while_routes_come_and_go(
     plain = Plain()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(filter_index, "MAX_GROUPS", groups)
+        patch.setattr(route_table, "MAX_LOAD", 10_000)  # so many odd filters are more than a node would take
         for number, (goes, topics, spec) in enumerate(changes):
             plain.put(str(number), spec, topics)
             if goes == 0:
@@ -223,14 +224,45 @@ def test_patterns_that_cover_one_topic_share_the_limit() -> None:
 
 def test_a_filter_of_many_conditions_counts_for_as_many() -> None:
     table = RouteTable()
-    heavy = [{"$or": [{"v": {"$mod": [499, n + m]}} for m in range(100)]} for n in range(6)]
-    for number, spec in enumerate(heavy[:5]):
+    heavy = [{"$or": [{"v": {"$mod": [499, n + m]}} for m in range(100)]} for n in range(3)]
+    for number, spec in enumerate(heavy[:2]):
         table.put(Route(f"s{number}", ("a",), spec))
         table.put(Route(f"found by equality {number}", ("a",), {"n": number}))
 
     with pytest.raises(Conflict):
-        table.put(Route("s5", ("a",), heavy[5]))
-    table.put(Route("shared", ("a",), heavy[4]))
+        table.put(Route("s2", ("a",), heavy[2]))
+    table.put(Route("shared", ("a",), heavy[1]))
+
+
+def test_joins_and_long_paths_count() -> None:
+    table = RouteTable()
+    table.put(Route("s", ("a",), {"$or": [{"$nor": [{"v": {"$ne": 1}}]}, {"a.b.c.d.e": {"$exists": True}}]}))
+    for number in range(FEW):
+        table.put(Route(str(number), ("a",), {"n": number}))
+
+    assert table.load == 2 + 2 + 3
+
+
+def test_values_looked_up_are_limited_over_all_patterns_and_what_has_no_room_is_checked() -> None:
+    table = RouteTable()
+    shapes = [".".join([*tokens, ">"]) for tokens in product(["a", "*"], repeat=6)]
+    for number in range(10):
+        for pattern in shapes:
+            table.put(Route(f"{number} {pattern}", (pattern,), {f"v{number}": 1}))
+            if table.load:
+                break
+
+    assert table.lookups == MAX_LOOKUPS
+    assert 0 < table.load <= MAX_LOAD
+
+
+def test_ranges_that_take_long_to_go_through_count() -> None:
+    table = RouteTable()
+    for level in range(400):
+        low = "".join("z" if level == place else "m" for place in range(level // 32 + 1))
+        table.put(Route(str(level), ("a",), {"k": 1, "v": {"$gte": low, "$lt": low + chr(1 << level % 16 + 1)}}))
+
+    assert 0 < table.load <= MAX_LOAD
 
 
 def test_expressions_count_for_their_size() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from router_node.edges.limits import Limits
 from router_node.edges.openapi.deliveries import DELIVERY
 from router_node.edges.openapi.events import EVENT_ID, FROM, PATTERN, STORED, TO
@@ -12,6 +14,7 @@ from router_node.edges.openapi.parts import (
     answer,
     asked,
     boolean,
+    choice,
     empty,
     in_path,
     in_query,
@@ -25,6 +28,7 @@ from router_node.edges.openapi.parts import (
     told,
 )
 from router_node.edges.openapi.parts import text as _text
+from stores.ports import DeadLetterReason
 
 LETTER_ID = "17-1767268800512-0"
 MOST = Limits().max_letters
@@ -33,7 +37,7 @@ _LETTER: dict[str, Json] = {
     "id": _text(),
     "subscription": _text("Where it failed."),
     "partition": integer(0, None),
-    "reason": _text("Why it was given up: attempts, rejected, expired, store_refused, unreadable, ..."),
+    "reason": choice(*get_args(DeadLetterReason), description="Why it was given up."),
     "error": _text("The last failure."),
     "attempts": integer(0, None),
     "accepted_at": moment("When the event was accepted."),

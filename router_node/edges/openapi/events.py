@@ -187,7 +187,7 @@ NOUN = Noun(
                     CURSOR,
                 ],
                 answers={200: answer("A page of events.", ref("EventPage"), {"events": [STORED], "next": None})},
-                errors=(503,),
+                errors=(409, 503),
             ),
             "post": operation(
                 "publishEvents",
@@ -220,7 +220,7 @@ NOUN = Noun(
                 "Look at a stored event",
                 parameters=[ID],
                 answers={200: answer("The event.", ref("Event"), STORED)},
-                errors=(404, 503),
+                errors=(404, 409, 503),
             ),
         },
         "/v1/events/{id}/trace": {
@@ -241,7 +241,7 @@ NOUN = Noun(
                         },
                     )
                 },
-                errors=(404, 503),
+                errors=(404, 409, 503),
             ),
         },
     },

@@ -10,6 +10,7 @@ from router_client.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    NotStored,
     Overloaded,
     PreconditionFailed,
     TooLarge,
@@ -58,6 +59,10 @@ PROBLEMS = (
         Conflict("billing has a backlog of 3 events; add ?backlog=discard to lose them", field="name"),
     ),
     Problem(
+        "A conflict: the cluster is set to store no events, and this needs them.",
+        NotStored("events are not stored here; to have those to come stored, set persist"),
+    ),
+    Problem(
         "It was changed since you looked: read it again, then repeat your change.",
         PreconditionFailed(
             "billing was changed: it is at revision 43, not 42; read it again, then repeat your change",
@@ -90,7 +95,8 @@ PROBLEMS = (
     ),
 )
 
-_BY_STATUS = {problem.example.status: problem for problem in PROBLEMS}
+_BY_STATUS = {problem.example.status: problem for problem in reversed(PROBLEMS)}
+"""The first of each status, which says what the others of it are cases of."""
 
 SCHEMA: Json = {
     "type": "object",

@@ -1,8 +1,9 @@
 -- Append events to one partition: deduplicate, number, and add one record batch per priority.
--- KEYS: pos, ids, in:<p> for each of the ten priorities 0..9, outbox, lease.
+-- KEYS: pos, ids, outbox, lease, in:<p> for each priority that an event has, the highest first.
 -- ARGV: backlog limit (events), deduplication window in ms, ids remembered at most, group, the number of partitions by
 --       which the caller found this one, '1' when the events have to be stored before their publishers are answered,
 --       this partition, the caller's token ('' when it is not the owner), the doorbells' channel without the owner's name,
+--       the priorities of the streams, a digit each,
 --       then per event: priority, dedup id ('' for none; the event's id when it has to be stored), body.
 -- Returns {-1} when the backlog is full, {-2, number} when this partition uses a newer table, {-3} when no owner has
 -- opened it since its data began (nothing was changed each time), else one 0 (appended) or 1 (duplicate) per event, and
@@ -11,11 +12,16 @@
 -- stream, 0 when there is none: an owner that has read that has nothing else to read first.
 -- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>" of its first event, and " s" when they have
 -- to be stored; then one field 'e' per event; each further event is one sequence number and one microsecond on.
-local pos, ids, outbox = KEYS[1], KEYS[2], KEYS[13]
+local pos, ids, outbox, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local limit, window, most, group = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local kept, partition, caller, doorbells = ARGV[6] == '1', ARGV[7], ARGV[8], ARGV[9]
-local FIRST, BROUGHT_BYTES, FORGET_EACH = 10, 16384, 16
-local state = redis.call('HMGET', pos, 'gen', 'seq', 'settled', 'at', 'table', 'open')
+local kept, partition, caller, doorbells, levels = ARGV[6] == '1', ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local STREAMS, FIRST, BROUGHT_BYTES, FORGET_EACH = 4, 11, 16384, 16
+local fields = {'gen', 'seq', 'settled', 'at', 'table', 'open'}
+local LAST = #fields
+for n = 1, #levels do
+  fields[LAST + n] = 'last' .. string.sub(levels, n, n)
+end
+local state = redis.call('HMGET', pos, unpack(fields))
 if tonumber(state[5] or '0') > tonumber(ARGV[5]) then
   return {-2, tonumber(state[5])}
 end
@@ -64,7 +70,7 @@ for i = FIRST, #ARGV, 3 do
     named[priority][#batch / 2] = id
   end
 end
-local owner, changes, before_seq = redis.call('GET', KEYS[14]), {}, seq
+local owner, changes, before_seq = redis.call('GET', lease), {}, seq
 local function bring(priority, id, before, first, batch)
   local size = 0
   for n = 2, #batch, 2 do
@@ -87,13 +93,14 @@ local function bring(priority, id, before, first, batch)
   redis.call('PUBLISH', doorbells .. node, head .. '\n' .. first .. '\n' .. table.concat(bodies))
   answers[#answers + 1] = tostring(priority)
 end
-for priority = 9, 0, -1 do
+for n = 1, #levels do
+  local stream, last = KEYS[STREAMS + n], fields[LAST + n]
+  local priority = tonumber(string.sub(levels, n, n))
   local batch = batches[priority]
   if batch then
-    local stream = KEYS[3 + priority]
     local before = '0'
     if redis.call('XLEN', stream) > 0 then
-      before = redis.call('HGET', pos, 'last' .. priority)
+      before = state[LAST + n]
       if before and #redis.call('XRANGE', stream, '(' .. before, '+', 'COUNT', 1) > 0 then
         before = false -- a fence, or what was due or fed, is the last one
       end
@@ -102,7 +109,7 @@ for priority = 9, 0, -1 do
     end
     local first = string.format(kept and '%s %.0f %.0f s' or '%s %.0f %.0f', gen, seq + 1, at)
     local id = redis.call('XADD', stream, '*', 'p', first, unpack(batch))
-    changes[#changes + 1] = 'last' .. priority
+    changes[#changes + 1] = last
     changes[#changes + 1] = id
     if before and owner then
       bring(priority, id, before, first, batch)
