@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from partitioning.keys import GROUP, Keys
+from partitioning.limits import DEFAULTS, Limits
 from partitioning.redis_commands import Commands, Script, run_all
 from partitioning.slots import slot_table
 
@@ -65,11 +66,15 @@ class Passage(NamedTuple):
 
 
 class Growth:
-    """The steps on Redis. All methods raise RedisUnavailable; the next call finds out what was changed by then."""
+    """The steps on Redis. All methods raise RedisUnavailable; the next call finds out what was changed by then.
 
-    def __init__(self, commands: Commands, keys: Keys) -> None:
+    ``limits`` are told beside the plan, for who appends without a node.
+    """
+
+    def __init__(self, commands: Commands, keys: Keys, limits: Limits = DEFAULTS) -> None:
         self._commands = commands
         self._keys = keys
+        self._limits = limits
 
     async def plan(self) -> Plan | None:
         """Return the plan in force, None when Redis knows of none."""
@@ -79,12 +84,18 @@ class Growth:
         return Plan(int(partitions), int(target or 0), _steps(steps)) if partitions else None
 
     async def propose(self, partitions: int) -> None:
-        """Make this the number of partitions, unless there is one."""
-        await self._commands.one(("HSETNX", self._keys.meta(), "partitions", partitions))
+        """Make this the number of partitions, unless there is one, and tell the limits."""
+        meta = self._keys.meta()
+        told = ("HSET", meta, "limits", self._limits.text())
+        await run_all(self._commands, [told, ("HSETNX", meta, "partitions", partitions)])
+
+    async def limits(self) -> Limits:
+        """Return the limits that were told last."""
+        return Limits.read(await self._commands.one(("HGET", self._keys.meta(), "limits")))
 
     async def restore(self, plan: Plan) -> None:
         """Tell a Redis that has lost it what the plan is."""
-        values: list[str | int] = ["partitions", plan.partitions]
+        values: list[str | int] = ["partitions", plan.partitions, "limits", self._limits.text()]
         if plan.target:
             values += ["target", plan.target, "steps", f"{plan.partitions}>{plan.target}"]
         await self._commands.one(("HSET", self._keys.meta(), *values))

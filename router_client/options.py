@@ -16,8 +16,9 @@ class ClientOptions:
     ``publish_timeout_s`` bounds a publish from the call to its answer, waiting for a connection included.
     ``max_reconnect_s`` is how long a lost connection is tried again before everything waiting fails; None never gives
     up. The first connection is not tried again: a wrong address should be an error at once.
-    ``on_disconnect`` says what a publish does while there is no connection: ``wait`` for the next one, with at most
-    ``publish_buffer`` batches waiting, or ``fail`` with ConnectionLost.
+    ``while_disconnected`` says what a publish does while there is no connection: ``wait`` for the next one, with at
+    most ``publish_buffer`` batches under way or waiting and then Overloaded, or ``fail`` with ConnectionLost. Every
+    transport keeps to it.
     ``retry_overloaded_s`` lets a publish the router refused as overloaded try again for so long; 0 raises at once.
     ``close_timeout_s`` bounds what leaving the client waits for: acks, publishes and the closing handshake.
     """
@@ -27,7 +28,7 @@ class ClientOptions:
     request_timeout_s: float = 10.0
     publish_timeout_s: float = 30.0
     publish_buffer: int = 1000
-    on_disconnect: Literal["wait", "fail"] = "wait"
+    while_disconnected: Literal["wait", "fail"] = "wait"
     retry_overloaded_s: float = 0.0
     ping_interval_s: float = 20.0
     ping_timeout_s: float = 20.0
@@ -43,5 +44,5 @@ class ClientOptions:
                 raise InvalidInput("must be more than 0", field=name)
         if self.retry_overloaded_s < 0:
             raise InvalidInput("may not be negative", field="retry_overloaded_s")
-        if self.on_disconnect not in ("wait", "fail"):
-            raise InvalidInput("one of wait, fail", field="on_disconnect")
+        if self.while_disconnected not in ("wait", "fail"):
+            raise InvalidInput("one of wait, fail", field="while_disconnected")

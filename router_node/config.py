@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from partitioning.limits import Limits
 from partitioning.redis_url import SCHEMES, SERVER_SCHEMES, ManyHosts
 from router_client.errors import InvalidInput
 from router_node.routing.filter_language import compile_filter
@@ -22,6 +23,7 @@ from router_node.routing.filter_language import compile_filter
 PREFIX = "ER_"
 NOT_SETTINGS = {"ER_CONFIG", "ER_URL"}
 _SECRET_OPTION = re.compile(r"(password=)[^&]*")
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -45,6 +47,9 @@ class Settings(BaseModel):
     redis_url: str | None = Field(default=None, description="Redis URL; without one the node is embedded")
     database_url: str = Field(default="sqlite:///event-router.sqlite", description="postgresql:// or sqlite:/// URL")
     listen: str = Field(default="127.0.0.1:8080", description="host:port to serve HTTP and WebSocket on")
+    advertise: str | None = Field(
+        default=None, description="where clients reach this node (host:port or an http(s):// URL); by default `listen`"
+    )
     reuse_port: bool = Field(default=False, description="share the port with other nodes of this machine")
     workers: int = Field(default=1, ge=1, le=64, description="nodes that `serve` runs, sharing the port")
     node_id: str = Field(default_factory=_default_node_id, min_length=1, max_length=128, pattern=r"^[^\s]+$")
@@ -96,6 +101,15 @@ class Settings(BaseModel):
             raise ValueError("must be host:port, for example 0.0.0.0:8080")
         return value
 
+    @field_validator("advertise")
+    @classmethod
+    def _advertise(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value if "://" in value else f"http://{value}")
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+                raise ValueError("must be host:port or an http:// or https:// URL")
+        return value
+
     @field_validator("cluster")
     @classmethod
     def _name(cls, value: str) -> str:
@@ -125,6 +139,24 @@ class Settings(BaseModel):
         """The host and port to listen on; port 0 takes a free one."""
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]"), int(port)
+
+    @property
+    def advertised(self) -> str:
+        """Where clients reach this node: as told, else where it listens; if that is everywhere, the machine's name."""
+        host, port = self.address
+        listen = f"{socket.gethostname()}:{port}" if host in _ANY_ADDRESS else self.listen
+        return self.advertise or listen
+
+    @property
+    def limits(self) -> Limits:
+        """What this node holds publishers to, in the words of who publishes without a node."""
+        return Limits(
+            backlog=self.backlog_limit,
+            dedup_ms=int(self.dedup_window_s * 1000),
+            event_bytes=self.max_event_bytes,
+            replicas=self.replicas,
+            lease_ms=self.lease_ms,
+        )
 
     def redacted(self) -> dict[str, Any]:
         """Return the settings with passwords replaced, fit for logs."""

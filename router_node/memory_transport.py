@@ -18,9 +18,9 @@ import orjson
 from router_client.errors import ClosedError, Conflict, ConnectionLost, EventRouterError
 from router_client.options import ClientOptions
 from router_client.spec import SubscriptionSpec
+from router_client.transports.admission import Admission
 from router_client.transports.port import Channel, Delivered, Inbox, Outcome, PublishResult, Records
 from router_client.transports.port import Settlement as ClientSettlement
-from router_client.transports.under_way import UnderWay
 from router_client.wire import Failure
 from router_node.contract import Attachment, Delivery, Nack, Settlement
 from router_node.memory_records import MemoryRecords
@@ -39,7 +39,7 @@ class MemoryTransport:
         self._host: _Host | None = None
         self._node: Node | None = None
         self._channels: dict[str, _Channel] = {}
-        self._publishing = UnderWay()
+        self._admission = Admission(options)
 
     async def start(self) -> None:
         """See Transport. Raises Conflict when the router of that name runs in another event loop."""
@@ -58,7 +58,7 @@ class MemoryTransport:
         if host is None:
             return
         try:
-            await self._publishing.ended(self._options.close_timeout_s)
+            await self._admission.ended(self._options.close_timeout_s)
             for channel in list(self._channels.values()):
                 await channel.close()
                 channel.ended(ClosedError("the client is closed"))
@@ -68,13 +68,8 @@ class MemoryTransport:
     async def publish(self, bodies: Sequence[bytes], ack: str) -> list[Outcome]:
         """See Transport."""
         engine = self._running().engine
-        limit_s = self._options.publish_timeout_s
-        try:
-            with self._publishing:
-                async with asyncio.timeout(limit_s):
-                    results = await engine.publish([orjson.loads(body) for body in bodies], ack=ack)
-        except TimeoutError as error:
-            raise ConnectionLost(f"no answer within {limit_s:g} s; publishing the same ids again is safe") from error
+        async with self._admission.publish():
+            results = await engine.publish([orjson.loads(body) for body in bodies], ack=ack)
         return [result if isinstance(result, EventRouterError) else PublishResult(*result) for result in results]
 
     async def subscribe(self, spec: SubscriptionSpec, inbox: Inbox, credit: int) -> Channel:

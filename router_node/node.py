@@ -12,6 +12,8 @@ from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
 from partitioning.redis_connect import connect
+from router_client.appending.group_commit import AppendToLog, Relocate
+from router_client.appending.placing import Placing
 from router_client.errors import ClosedError, Conflict, EventRouterError, InvalidInput, Unavailable
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
@@ -30,7 +32,6 @@ from router_node.destinations.destinations import Destinations
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.filter_desk import FilterDesk
-from router_node.flow.append import AppendToLog, Relocate
 from router_node.flow.record import Recorder
 from router_node.log.memory import MemoryLog
 from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
@@ -238,17 +239,15 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
     async with AsyncExitStack() as stack:
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
-        growth = Growth(commands, keys)
+        growth = Growth(commands, keys, settings.limits)
         plan = await when_there(lambda: _agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
         link = PeerLink(commands, keys, settings.node_id, membership.incarnation)
-        routes = Routes(plan.partitions)
-        growing = Growing(
-            growth, routes, plan, tokens, lambda: link.notify("members"), remember_s=settings.dedup_window_s
-        )
-        streams = _streams(settings, calls, keys, tokens, growing)
+        placing = Placing(plan, settings.dedup_window_s)
+        growing = Growing(growth, placing, tokens, lambda: link.notify("members"))
+        streams = _streams(settings, calls, keys, tokens, placing)
         clock = SystemClock()
         clock.set_log_us(await streams.now_us())
         leases = Leases(commands, keys, settings.node_id, settings.lease_ms)
@@ -266,8 +265,8 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             append_replicated=streams.append_replicated,
             lost=ownership.lost,
             foreign=lambda name: node.cluster is not None and node.cluster.lives(name),
-            place=routes.partition_of,
-            relocate=growing.relocate,
+            place=placing.routes.partition_of,
+            relocate=placing.relocate,
         )
         node.cluster = form_cluster(
             settings,
@@ -289,7 +288,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
 
 
 def _streams(
-    settings: Settings, calls: RedisCalls, keys: Keys, tokens: dict[int, str], growing: Growing
+    settings: Settings, calls: RedisCalls, keys: Keys, tokens: dict[int, str], placing: Placing
 ) -> RedisStreams:
     return RedisStreams(
         calls,
@@ -297,7 +296,7 @@ def _streams(
         tokens,
         backlog_limit=settings.backlog_limit,
         dedup_window_s=settings.dedup_window_s,
-        former=growing.former,
+        former=placing.former,
         replicas=settings.replicas,
     )
 

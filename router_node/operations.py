@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import structlog
 
+from router_client.appending.group_commit import WAITING_EVENTS
 from router_client.destination import keep_hidden
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, PreconditionFailed, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.cluster.scopes import MARK, public_name
 from router_node.contract import ClusterDesk
 from router_node.filter_desk import FilterDesk
-from router_node.flow.append import WAITING_EVENTS
 from router_node.flow.deliver import Dispatch
 from router_node.letter_desk import LetterDesk
 from router_node.log.port import IngestLog, LaneLog

@@ -15,13 +15,13 @@ from typing import Any
 import structlog
 
 from partitioning.slots import slot_table
+from router_client.appending.group_commit import Appender, AppendToLog, Relocate
 from router_client.errors import ClosedError, EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.delivery.right import Right
 from router_node.delivery.sequencer import InOrder, Sequencer
 from router_node.delivery.undeliverable import Undeliverable
-from router_node.flow.append import Appender, AppendToLog, Relocate
 from router_node.flow.deliver import Dispatch
 from router_node.flow.discard import Discarder
 from router_node.flow.match import RouterEngine

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import cast
 from urllib.parse import urlsplit
 
+from partitioning.redis_url import SCHEMES
 from router_client.errors import InvalidInput
 from router_client.options import ClientOptions
 from router_client.transports.port import Transport
@@ -20,6 +21,7 @@ _BUILT_IN = {
     "wss": "router_client.transports.websocket:WebSocketTransport",
     "http": "router_client.transports.http:HttpTransport",
     "https": "router_client.transports.http:HttpTransport",
+    **dict.fromkeys(SCHEMES, "router_client.transports.redis:RedisTransport"),
 }
 
 Factory = Callable[[str, ClientOptions], Transport]

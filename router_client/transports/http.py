@@ -23,9 +23,9 @@ from router_client.errors import (
 from router_client.options import ClientOptions
 from router_client.reconnect import Reconnector
 from router_client.spec import SubscriptionSpec
+from router_client.transports.admission import Admission
 from router_client.transports.http_calls import HttpCalls, HttpRecords
 from router_client.transports.port import Channel, Delivered, Inbox, Outcome, Records, Settlement, read_outcome
-from router_client.transports.under_way import UnderWay
 
 PULL_WAIT_S = 20.0
 MAX_PULL = 1000
@@ -44,7 +44,7 @@ class HttpTransport:
         self._calls = HttpCalls(url, options)
         self._channels: dict[str, HttpChannel] = {}
         self._closed = False
-        self._publishing = UnderWay()
+        self._admission = Admission(options)
         self.records: Records = HttpRecords(self._calls)
 
     async def start(self) -> None:
@@ -58,7 +58,7 @@ class HttpTransport:
     async def close(self) -> None:
         """See Transport."""
         self._closed = True
-        if not await self._publishing.ended(self._options.close_timeout_s):
+        if not await self._admission.ended(self._options.close_timeout_s):
             _log.warning("closed with publishes unanswered")
         for channel in list(self._channels.values()):
             await channel.close()
@@ -76,16 +76,23 @@ class HttpTransport:
             answer = await self._calls.call("POST", "/v1/events", query={"ack": ack}, body=body)
             outcomes[:] = [read_outcome(result) for result in answer["results"]]
 
-        try:
-            with self._publishing:
-                async with asyncio.timeout(self._options.publish_timeout_s):
-                    await (attempt() if self._options.on_disconnect == "fail" else self._insist(attempt))
-        except TimeoutError as error:
-            raise ConnectionLost(f"no answer within {self._options.publish_timeout_s:g} s; publish again") from error
+        async with self._admission.publish():
+            await (attempt() if self._options.while_disconnected == "fail" else self._insist(attempt))
         return outcomes
 
     async def _insist(self, attempt: Callable[[], Awaitable[None]]) -> None:
-        await Reconnector(self._options.backoff, self._options.max_reconnect_s).run(attempt)
+        async def noted() -> None:
+            try:
+                await attempt()
+            except ConnectionLost:
+                self._admission.connected = False
+                raise
+            except EventRouterError:
+                self._admission.connected = True
+                raise
+            self._admission.connected = True
+
+        await Reconnector(self._options.backoff, self._options.max_reconnect_s).run(noted)
 
     async def subscribe(self, spec: SubscriptionSpec, inbox: Inbox, credit: int) -> Channel:
         """See Transport. An ephemeral subscription needs a connection: InvalidInput."""

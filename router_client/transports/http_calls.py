@@ -24,6 +24,10 @@ class HttpCalls:
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
+    def turn_to(self, base_url: str) -> None:
+        """Make later calls at another address."""
+        self._base = base_url.rstrip("/")
+
     async def call(
         self,
         method: str,

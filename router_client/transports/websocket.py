@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,19 +19,21 @@ from router_client.errors import (
     Conflict,
     ConnectionLost,
     EventRouterError,
-    Overloaded,
     Unavailable,
     from_problem,
 )
 from router_client.options import ClientOptions
 from router_client.reconnect import Reconnector
 from router_client.spec import SubscriptionSpec
+from router_client.transports.admission import Admission
 from router_client.transports.http_calls import HttpCalls, HttpRecords
 from router_client.transports.port import Channel, Inbox, Outcome, Records, read_outcome
 from router_client.transports.websocket_channel import WebSocketChannel
 from router_client.transports.websocket_link import Link, dial, lost
 
 PIPELINED = 32
+
+Where = Callable[[], Awaitable[str]]
 
 _log = logging.getLogger(__name__)
 
@@ -46,19 +48,20 @@ class WebSocketTransport:
 
     One task owns the connection, with a reader and a writer below it. A publish stays here until it is answered: after
     a lost connection subscriptions are opened again first, and then unanswered publishes are sent again.
+    ``where`` names the router for each new connection, in place of ``url``.
     """
 
     ordered_batches = PIPELINED
 
-    def __init__(self, url: str, options: ClientOptions) -> None:
-        parts = urlsplit(url)
-        self._url = urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/v1/ws"))
+    def __init__(self, url: str, options: ClientOptions, where: Where | None = None) -> None:
+        self._url = url
+        self._where = where
         self._options = options
-        self._calls = HttpCalls(f"{parts.scheme.replace('ws', 'http', 1)}://{parts.netloc}", options)
+        self._calls = HttpCalls(_http(url), options)
         self.records: Records = HttpRecords(self._calls)
         self._reconnector = Reconnector(options.backoff, options.max_reconnect_s)
         self._refs = itertools.count(1)
-        self._room = asyncio.Semaphore(options.publish_buffer)
+        self._admission = Admission(options)
         self._publishes: dict[int, _Publish] = {}
         self._asked: dict[int, asyncio.Future[None]] = {}
         self._channels: dict[str, WebSocketChannel] = {}
@@ -73,7 +76,7 @@ class WebSocketTransport:
 
     async def start(self) -> None:
         """See Transport. Raises what the router answers to the greeting, such as a token it does not know."""
-        self._connected(await dial(self._url, self._options))
+        self._connected(await self._dial())
         self._owner = asyncio.create_task(self._own(), name=f"connection to {self._url}")
 
     async def close(self) -> None:
@@ -94,26 +97,23 @@ class WebSocketTransport:
 
     async def publish(self, bodies: Sequence[bytes], ack: str) -> list[Outcome]:
         """See Transport."""
-        self._admit()
-        limit_s = self._options.publish_timeout_s
-        try:
-            async with asyncio.timeout(limit_s), self._room:
-                if self._over is not None:
-                    raise self._over
-                ref = next(self._refs)
-                answer: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-                frame = wire.publish(ref, bodies, ack)
-                self._publishes[ref] = _Publish(frame, answer)
-                try:
-                    if not self._moving:
-                        self._send(frame)
-                    return await answer
-                finally:
-                    self._publishes.pop(ref, None)
-                    if self._moving:
-                        self._wake.set()
-        except TimeoutError as error:
-            raise ConnectionLost(f"no answer within {limit_s:g} s; publishing the same ids again is safe") from error
+        if self._over is not None:
+            raise self._over
+        async with self._admission.publish():
+            if self._over is not None:
+                raise self._over
+            ref = next(self._refs)
+            answer: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+            frame = wire.publish(ref, bodies, ack)
+            self._publishes[ref] = _Publish(frame, answer)
+            try:
+                if not self._moving:
+                    self._send(frame)
+                return await answer
+            finally:
+                self._publishes.pop(ref, None)
+                if self._moving:
+                    self._wake.set()
 
     async def subscribe(self, spec: SubscriptionSpec, inbox: Inbox, credit: int) -> Channel:
         """See Transport."""
@@ -144,15 +144,6 @@ class WebSocketTransport:
             await channel.close()
             raise
         return channel
-
-    def _admit(self) -> None:
-        if self._over is not None:
-            raise self._over
-        if self._link is None:
-            if self._options.on_disconnect == "fail":
-                raise ConnectionLost("not connected")
-            if self._room.locked():
-                raise Overloaded(f"{self._options.publish_buffer} batches wait for a connection already")
 
     def _abort(self) -> None:
         if self._link is not None:
@@ -211,7 +202,7 @@ class WebSocketTransport:
     async def _session(self) -> None:
         link = self._link
         if link is None:
-            link = await dial(self._url, self._options)
+            link = await self._dial()
             self._connected(link)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -223,8 +214,17 @@ class WebSocketTransport:
             self._disconnected()
             await link.close()
 
+    async def _dial(self) -> Link:
+        if self._where is not None:
+            self._url = await self._where()
+        parts = urlsplit(self._url)
+        link = await dial(urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/v1/ws")), self._options)
+        self._calls.turn_to(_http(self._url))
+        return link
+
     def _connected(self, link: Link) -> None:
         self._link = link
+        self._admission.connected = True
         self._fault = None
         link.take = self._heard
         self._moving = False
@@ -238,6 +238,7 @@ class WebSocketTransport:
 
     def _disconnected(self) -> None:
         self._link = None
+        self._admission.connected = False
         self._outbox.clear()
         self._quiet.set()
         error = ConnectionLost("the connection was lost before the answer came")
@@ -249,7 +250,7 @@ class WebSocketTransport:
                 answer.exception()
         for channel in self._channels.values():
             channel.lost()
-        if self._options.on_disconnect == "fail":
+        if self._options.while_disconnected == "fail":
             self._fail_publishes(error)
 
     def _fail_publishes(self, error: EventRouterError) -> None:
@@ -327,3 +328,8 @@ class WebSocketTransport:
             self._channels[name].end(error)
         else:
             _log.info("the router reports: %s", error)
+
+
+def _http(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme.replace('ws', 'http', 1)}://{parts.netloc}"

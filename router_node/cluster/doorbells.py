@@ -1,7 +1,7 @@
 """Doorbells: the owner of a stream is told that it has something. A lost one costs a sweep's time.
 
-The append script itself, which knows the lease, brings the owner what it appends when that is not much: then nobody
-has to ring, and the owner has nothing to ask for. Of all else the node that appended tells.
+The append script itself, which knows the lease, brings the owner what it appends when that is not much, and the owner
+has nothing to ask for; else it rings. Of all that is not appended a node tells.
 """
 
 from __future__ import annotations
@@ -56,8 +56,12 @@ class Doorbells:
             self._pipeline.bell.ring(partition, priority)
 
     def brought(self, message: bytes) -> None:
-        """An append brings an entry to this node."""
+        """An append brings an entry to this node, or rings."""
         try:
+            if b"\n" not in message:
+                partition, priority = map(int, message.split())
+                self._pipeline.bell.ring(partition, priority)
+                return
             epoch, entry, before = read_brought(message)
         except ValueError as error:
             log.warning("a doorbell that no node of this version rings", error=str(error))

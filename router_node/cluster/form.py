@@ -58,7 +58,7 @@ def form_cluster(
 
     def details() -> dict[str, Any]:
         return {
-            "address": settings.listen,
+            "address": settings.advertised,
             "version": our_version,
             "started_at_ms": started_at_ms,
             "draining": presence.stopping or agreement.odd,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
 from partitioning.errors import RedisUnavailable
-from partitioning.growth import Growth, Passage, Plan, Routes
-from partitioning.slots import slot_table
-from router_node.log.port import Entry, LaneKey, Moved, NewRecord
+from partitioning.growth import Growth, Passage, Plan
+from router_client.appending.placing import Placing
+from router_node.log.port import Entry, LaneKey
 from router_node.pipeline import Pipeline
 
 TICK_S = 0.05
@@ -21,60 +20,41 @@ log = structlog.get_logger(__name__)
 
 
 class Growing:
-    """Follows the plan, and takes the steps that are due for the partitions owned here (``tokens``).
-
-    ``remember_s`` is how long a partition's ids are asked about after its slots have moved, the deduplication window.
-    """
+    """Follows the plan, and takes the steps that are due for the partitions owned here (``tokens``)."""
 
     def __init__(
         self,
         growth: Growth,
-        routes: Routes,
-        plan: Plan,
+        placing: Placing,
         tokens: Mapping[int, str],
         notify: Callable[[], None],
-        remember_s: float,
     ) -> None:
         self._growth = growth
-        self._routes = routes
-        self.plan = plan
+        self._placing = placing
         self._tokens = tokens
         self._notify = notify
-        self._remember_s = remember_s
-        self._seen_at = time.monotonic() if plan.target or plan.steps else float("-inf")
         self._pipeline: Pipeline | None = None
         self._sealed: dict[int, str] = {}
         self._fences: dict[tuple[int, int], Entry] = {}
         self._owing: set[int] = set()
         self._barred: dict[int, frozenset[str]] = {}
         self._due = asyncio.Event()
-        self.passed = self.moved = 0
+        self.passed = 0
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force, as far as has been heard."""
+        return self._placing.plan
+
+    @property
+    def moved(self) -> int:
+        """Events of this node's publishers that were sent on to another partition."""
+        return self._placing.moved
 
     def serve(self, pipeline: Pipeline) -> None:
         """Work on the partitions of this pipeline."""
         self._pipeline = pipeline
         pipeline.fenced = self._fence_read
-
-    # -- for the append
-
-    def relocate(self, record: NewRecord, moved: Moved) -> NewRecord:
-        """Find where a record goes now."""
-        self.moved += 1
-        self._routes.moved(moved.partition, moved.table)
-        partition, table = self._routes.partition_of(record.slot)
-        return record._replace(partition=partition, table=table)
-
-    def former(self, record: NewRecord) -> int | None:
-        """Return the partition that had a record's slot before, while it may know the record's id."""
-        before_growth = self._routes.first(record.slot)
-        if before_growth != record.partition:
-            return before_growth
-        if time.monotonic() - self._seen_at > self._remember_s:
-            return None
-        for before, after in reversed(self.plan.steps):
-            if before <= record.partition < after:
-                return slot_table(before).owners[record.slot]
-        return None
 
     # -- for the rounds
 
@@ -84,11 +64,8 @@ class Growing:
         if plan is None or plan.total < self.plan.total:
             await self._growth.restore(self.plan)
             return
-        if plan != self.plan:
-            self._seen_at = time.monotonic()
+        if self._placing.learned(plan):
             log.info("the plan of partitions", partitions=plan.partitions, target=plan.target or None)
-        self.plan = plan
-        self._routes.grown(plan.partitions)
         if self._pipeline is not None:
             self._pipeline.partitions = plan.total
         if plan.target or self._owing or self._barred:
@@ -163,7 +140,7 @@ class Growing:
         for partition in await self._growth.seal(due, to):
             self._sealed[partition] = due[partition]
             self._owing.add(partition)
-            self._routes.moved(partition, to)
+            self._placing.routes.moved(partition, to)
             for priority in range(10):
                 self._ring(partition, priority)
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from router_client.errors import EventRouterError, Overloaded, Unavailable
+from router_client.appending.records import MAX_BATCH_EVENTS, Answer, Closed, Moved, NewRecord
+from router_client.errors import Overloaded, Unavailable
 from stores.ports import DeadLetter
 
-MAX_BATCH_EVENTS = 128
-MAX_BATCH_BYTES = 256 * 1024
+__all__ = ["MAX_BATCH_EVENTS", "Answer", "Closed", "Moved", "NewRecord"]
 
 
 class LostPartition(Exception):
@@ -40,39 +40,6 @@ class Position(NamedTuple):
 
 NOWHERE = Position(0, 0)
 """The position of a dead letter that is delivered again: it never raises a high-water mark."""
-
-
-class NewRecord(NamedTuple):
-    """One encoded event to append. ``dedup_id`` is the id its publisher chose, None when the node made it.
-
-    ``table`` is the number of partitions by which ``partition`` was found from ``slot``. ``kept`` is the event's id
-    when it has to be stored before its publisher is answered, and fed again to a log that has lost it.
-    """
-
-    partition: int
-    priority: int
-    dedup_id: str | None
-    body: bytes
-    slot: int = 0
-    table: int = 0
-    kept: str = ""
-
-
-class Moved(NamedTuple):
-    """The answer to a record whose partition uses a newer table: it was not appended and may belong elsewhere."""
-
-    partition: int
-    table: int
-
-
-class Closed(NamedTuple):
-    """The answer to a record whose partition has no owner that opened it yet: it was not appended."""
-
-    partition: int
-
-
-Answer = bool | Moved | Closed | EventRouterError
-"""What became of a record: False appended, True a duplicate, else why it was not appended."""
 
 
 @dataclass(slots=True, eq=False)

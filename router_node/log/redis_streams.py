@@ -8,22 +8,19 @@ from typing import Any
 
 import orjson
 import structlog
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import RedisError
 
 from partitioning.keys import CONSUMER, GROUP, Keys
-from router_client.errors import EventRouterError, Overloaded, Unavailable
+from partitioning.limits import Limits
+from router_client.appending.redis_append import APPEND, RedisAppend
 from router_node.log.port import (
-    MAX_BATCH_BYTES,
-    MAX_BATCH_EVENTS,
     NOWHERE,
     Answer,
     Begun,
-    Closed,
     Entry,
     Follower,
     LogUnavailable,
     LostPartition,
-    Moved,
     NewRecord,
     Nobody,
     Position,
@@ -33,7 +30,6 @@ from router_node.log.port import (
 )
 from router_node.log.redis_calls import Command, RedisCalls, Script
 
-APPEND = Script.load("router_node.log", "append")
 READ = Script.load("router_node.log", "read")
 SETTLE = Script.load("router_node.log", "settle")
 BEGIN = Script.load("router_node.log", "begin")
@@ -42,7 +38,6 @@ OPEN = Script.load("router_node.log", "open")
 OLDEST = Script.load("router_node.log", "oldest")
 STREAM_SCRIPTS = (APPEND, READ, SETTLE, BEGIN, FEED, OPEN, OLDEST)
 _SETTLE_AT_ONCE = 256
-REPLICATED_WITHIN_MS = 1000
 
 log = structlog.get_logger(__name__)
 
@@ -69,58 +64,21 @@ class RedisStreams:
         self.follower: Follower = Nobody()
         self._pipeline = pipeline
         self._keys = keys
-        self._doorbells = keys.doorbell("")
         self._tokens = tokens
-        self._former = former
-        self._replicas = replicas
-        self._append_options = (str(backlog_limit), str(int(dedup_window_s * 1000)), str(dedup_ids), GROUP)
-        self._append_keys: dict[int, tuple[list[str], list[str]]] = {}
+        limits = Limits(backlog_limit, int(dedup_window_s * 1000), dedup_ids, replicas=replicas)
+        self._appends = RedisAppend(pipeline.run, keys, limits, former, tokens, self._tell, self._told)
         self.groups_recreated = 0
 
     async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
         """See IngestLog."""
-        return (await self._append(records, []))[0]
+        return await self._appends.append(records)
 
     async def append_replicated(self, records: Sequence[NewRecord]) -> list[Answer]:
-        """Append, and wait until ``replicas`` replicas have it; refused are those appended that too few confirmed."""
-        answers, (confirmed,) = await self._append(records, [("WAIT", self._replicas, REPLICATED_WITHIN_MS)])
-        if isinstance(confirmed, int) and confirmed >= self._replicas:
-            return answers
-        known = f"{confirmed} of" if isinstance(confirmed, int) else f"{confirmed}; not known which of"
-        short = Unavailable(
-            f"{known} {self._replicas} replicas confirmed in time; it may still be delivered, publish it with its id"
-        )
-        return [short if isinstance(answer, bool) else answer for answer in answers]
+        """Append, and wait until ``replicas`` replicas have it; see RedisAppend."""
+        return await self._appends.append_replicated(records)
 
-    async def _append(self, records: Sequence[NewRecord], then: list[Command]) -> tuple[list[Answer], list[Any]]:
-        accepted_before = await self._accepted_before(records)
-        by_partition: dict[tuple[int, bool], list[int]] = defaultdict(list)
-        for index, record in enumerate(records):
-            if index not in accepted_before:
-                by_partition[record.partition, record.kept != ""].append(index)
-        calls = [chunk for indexes in by_partition.values() for chunk in _chunks(indexes, records)]
-        ahead = self._ahead(records, calls)
-        commands = [*ahead, *(self._append_call(records, chunk) for chunk in calls), *then]
-        replies = (await self._pipeline.run(commands))[len(ahead) :]
-        answers: list[Answer] = [index in accepted_before for index in range(len(records))]
-        for chunk, reply in zip(calls, replies, strict=False):
-            refusal = _refusal(records[chunk[0]].partition, reply)
-            for offset, index in enumerate(chunk):
-                answers[index] = refusal or reply[offset] == 1
-            if refusal is None:
-                self._tell([records[index] for index in chunk if answers[index] is False], reply[len(chunk) :])
+    def _told(self) -> None:
         self.follower.all_brought()
-        return answers, replies[len(calls) :]
-
-    def _ahead(self, records: Sequence[NewRecord], calls: Sequence[Sequence[int]]) -> list[Command]:
-        """Return what is asked before a single append to another node's partition, so that its owner is told first.
-
-        What a script has published and what it replies are written when it has ended, last to whom Redis had something
-        to say first: the caller, if it has a reply coming already. Otherwise the owner waits for one wake-up more.
-        """
-        if len(calls) != 1 or self._token(records[calls[0][0]].partition):
-            return []
-        return [("EXISTS", self._keys.lease(records[calls[0][0]].partition))]
 
     def _tell(self, records: Sequence[NewRecord], brought: Sequence[bytes]) -> None:
         """Tell the follower what was appended in one call, but what has been brought to another node's."""
@@ -136,20 +94,6 @@ class RedisStreams:
                 self.follower.brought(_batch(part[0].partition, part[0].priority, entry_id, first, bodies), before)
         for level in by_priority:
             self.follower.rang(records[0].partition, level)
-
-    async def _accepted_before(self, records: Sequence[NewRecord]) -> set[int]:
-        """Find the duplicates of events that were accepted by the partition their slot has lately moved from."""
-        moved = [
-            (index, before, record.dedup_id)
-            for index, record in enumerate(records)
-            if record.dedup_id is not None and (before := self._former(record)) is not None
-        ]
-        if not moved:
-            return set()
-        found = await self._pipeline.run(
-            [("ZSCORE", self._keys.ids(before), dedup_id) for _, before, dedup_id in moved]
-        )
-        return {index for (index, _, _), score in zip(moved, found, strict=True) if isinstance(score, bytes)}
 
     async def read(self, sources: Sequence[tuple[int, int]], count: int) -> list[Entry]:
         """See IngestLog."""
@@ -248,32 +192,6 @@ class RedisStreams:
     def _token(self, partition: int) -> str:
         return self._tokens.get(partition, "")
 
-    def _append_call(self, records: Sequence[NewRecord], chunk: Sequence[int]) -> Command:
-        first = records[chunk[0]]
-        partition = first.partition
-        kept = "1" if first.kept else ""
-        levels, table = {first.priority}, first.table
-        arguments: list[str | bytes | int] = []
-        for index in chunk:
-            record = records[index]
-            levels.add(record.priority)
-            table = min(table, record.table)
-            arguments += (record.priority, record.kept or record.dedup_id or "", record.body)
-        falling = sorted(levels, reverse=True)
-        streams = "".join(map(str, falling))
-        owner = (partition, self._token(partition), self._doorbells)
-        keys = self._keys_of_append(partition, falling)
-        return APPEND.call(keys, *self._append_options, table, kept, *owner, streams, *arguments)
-
-    def _keys_of_append(self, partition: int, levels: Iterable[int]) -> list[str]:
-        known = self._append_keys.get(partition)
-        if known is None:
-            keys = self._keys
-            same = [keys.position(partition), keys.ids(partition), keys.outbox(partition), keys.lease(partition)]
-            known = self._append_keys[partition] = same, [keys.ingest(partition, level) for level in range(10)]
-        same, streams = known
-        return [*same, *(streams[level] for level in levels)]
-
     def _settle_call(self, partition: int, entries: Sequence[Entry]) -> Command:
         keys = [self._keys.lease(partition), self._keys.position(partition), self._keys.outbox(partition)]
         arguments: list[str | bytes | int] = []
@@ -308,42 +226,10 @@ class RedisStreams:
                 log.warning("consumer group was gone and is made anew from the first entry", stream=stream)
 
 
-def _chunks(indexes: list[int], records: Sequence[NewRecord]) -> Iterable[list[int]]:
-    """Split into appends; one numbers its events by priority, so a key has a single priority in each."""
-    chunk: list[int] = []
-    size = 0
-    priorities: dict[int, int] = {}
-    for index in indexes:
-        record = records[index]
-        length = len(record.body)
-        out_of_order = priorities.setdefault(record.slot, record.priority) != record.priority
-        if chunk and (out_of_order or len(chunk) >= MAX_BATCH_EVENTS or size + length > MAX_BATCH_BYTES):
-            yield chunk
-            chunk, size, priorities = [], 0, {record.slot: record.priority}
-        chunk.append(index)
-        size += length
-    if chunk:
-        yield chunk
-
-
 def released_of(text: bytes) -> tuple[int, str]:
     """Read "<accepted at, µs> <id>" as scripts return it."""
     at, _, event_id = text.decode().partition(" ")
     return int(at), event_id
-
-
-def _refusal(partition: int, reply: Any) -> Moved | Closed | EventRouterError | None:
-    if isinstance(reply, OutOfMemoryError):
-        return Overloaded("Redis is out of memory; what is there is being delivered", retry_after_s=2.0)
-    if isinstance(reply, RedisError):
-        return LogUnavailable(f"Redis refused the append: {reply}")
-    if reply[0] == -3:
-        return Closed(partition)
-    if reply[0] == -2:
-        return Moved(partition, reply[1])
-    if reply[0] == -1:
-        return Overloaded(f"partition {partition} has its full backlog of unsettled events")
-    return None
 
 
 def _entries(partition: int, priority: int, reply: Any) -> Iterable[Entry]:

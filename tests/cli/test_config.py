@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
+import pytest
+
+from router_node.config import Settings
 from tests.cli.command_line import CommandLine
 
 URL = "redis://worker:s3cret@redis.example:6379/0"
@@ -33,6 +37,25 @@ def test_check_names_every_fault(cli: CommandLine) -> None:
     result = cli("config", "check", code=2, ER_LISTEN="nowhere", ER_LEASE_MS="1", ER_TYPO="1")
     assert all(name in result.err for name in ("ER_LISTEN", "ER_LEASE_MS", "ER_TYPO"))
     assert result.out == ""
+
+
+@pytest.mark.parametrize("address", ["ftp://here", "http://user@here", "https://here?x=1", "http://"])
+def test_an_address_that_clients_cannot_use_is_a_fault(cli: CommandLine, address: str) -> None:
+    assert "ER_ADVERTISE" in cli("config", "check", code=2, ER_ADVERTISE=address).err
+
+
+@pytest.mark.parametrize(
+    ("listen", "advertise", "told"),
+    [
+        ("10.0.0.1:8080", None, "10.0.0.1:8080"),
+        ("0.0.0.0:8080", None, f"{socket.gethostname()}:8080"),
+        ("[::]:8080", None, f"{socket.gethostname()}:8080"),
+        ("0.0.0.0:8080", "node-1.example:80", "node-1.example:80"),
+        ("0.0.0.0:8080", "https://router.example", "https://router.example"),
+    ],
+)
+def test_a_node_tells_where_clients_reach_it(listen: str, advertise: str | None, told: str) -> None:
+    assert Settings(listen=listen, advertise=advertise).advertised == told
 
 
 def test_check_says_for_what_they_are_good(cli: CommandLine) -> None:

@@ -1,4 +1,4 @@
-"""A real node with its edges, on the memory log and SQLite, inside the test's own event loop."""
+"""A real node with its edges, on SQLite and the memory log or Redis, inside the test's own event loop."""
 
 from __future__ import annotations
 

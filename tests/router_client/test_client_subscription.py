@@ -78,7 +78,8 @@ def test_credit_begins_at_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"publish_timeout_s": 0}, {"retry_overloaded_s": -1}, {"on_disconnect": "cry"}, {"publish_buffer": 0}]
+    "wrong",
+    [{"publish_timeout_s": 0}, {"retry_overloaded_s": -1}, {"while_disconnected": "cry"}, {"publish_buffer": 0}],
 )
 def test_options_that_cannot_work_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidInput) as caught:
@@ -88,7 +89,7 @@ def test_options_that_cannot_work_are_named(wrong: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("url", ["localhost:8080", "gopher://localhost", ""])
 async def test_a_url_without_a_transport_names_those_there_are(url: str) -> None:
-    with pytest.raises(InvalidInput, match="memory, ws, wss"):
+    with pytest.raises(InvalidInput, match=r"memory, redis, .*, ws, wss"):
         await EventRouterClient(url).__aenter__()
 
 

@@ -94,7 +94,7 @@ async def test_publishing_without_a_connection_waits_for_the_next(router: Script
 
 
 async def test_publishing_without_a_connection_can_fail_at_once(router: ScriptedRouter) -> None:
-    hasty = options(on_disconnect="fail", backoff=Backoff(base_s=60, max_s=60))
+    hasty = options(while_disconnected="fail", backoff=Backoff(base_s=60, max_s=60))
     async with EventRouterClient(router.url, options=hasty) as client:
         link = await router.connected()
         under_way = asyncio.create_task(client.publish("a.b"))

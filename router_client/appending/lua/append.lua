@@ -8,8 +8,10 @@
 -- Returns {-1} when the backlog is full, {-2, number} when this partition uses a newer table, {-3} when no owner has
 -- opened it since its data began (nothing was changed each time), else one 0 (appended) or 1 (duplicate) per event, and
 -- behind them one text per entry that its owner is given: "<priority> <entry id> <entry before it> <field p>" when the
--- caller is the owner, else "<priority>": the doorbell has brought it. The entry before it is the last one in the
--- stream, 0 when there is none: an owner that has read that has nothing else to read first.
+-- caller is the owner, else "<priority>": the doorbell has brought it, or has rung. The entry before it is the last one in
+-- the stream, 0 when there is none: an owner that has read that has nothing else to read first.
+-- To another owner's doorbell it publishes the entry, as router_node/log/redis_streams.py reads it, or, of what is too
+-- large or does not follow on what the owner has read, "<partition> <priority>".
 -- Batch entry: field 'p' = "<generation> <first sequence> <accepted at, us>" of its first event, and " s" when they have
 -- to be stored; then one field 'e' per event; each further event is one sequence number and one microsecond on.
 local pos, ids, outbox, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -76,11 +78,17 @@ local function bring(priority, id, before, first, batch)
   for n = 2, #batch, 2 do
     size = size + #batch[n]
   end
-  if size > BROUGHT_BYTES then
+  local brought = before and size <= BROUGHT_BYTES
+  if owner == caller then
+    if brought then
+      answers[#answers + 1] = string.format('%d %s %s %s', priority, id, before, first)
+    end
     return
   end
-  if owner == caller then
-    answers[#answers + 1] = string.format('%d %s %s %s', priority, id, before, first)
+  answers[#answers + 1] = tostring(priority)
+  local node, epoch = string.match(owner, '^(.*) (%d+)$')
+  if not brought then
+    redis.call('PUBLISH', doorbells .. node, partition .. ' ' .. priority)
     return
   end
   local sizes, bodies = {}, {}
@@ -88,10 +96,8 @@ local function bring(priority, id, before, first, batch)
     sizes[#sizes + 1] = #batch[n]
     bodies[#bodies + 1] = batch[n]
   end
-  local node, epoch = string.match(owner, '^(.*) (%d+)$')
   local head = table.concat({partition, priority, epoch, id, before, table.concat(sizes, ' ')}, ' ')
   redis.call('PUBLISH', doorbells .. node, head .. '\n' .. first .. '\n' .. table.concat(bodies))
-  answers[#answers + 1] = tostring(priority)
 end
 for n = 1, #levels do
   local stream, last = KEYS[STREAMS + n], fields[LAST + n]
@@ -111,7 +117,7 @@ for n = 1, #levels do
     local id = redis.call('XADD', stream, '*', 'p', first, unpack(batch))
     changes[#changes + 1] = last
     changes[#changes + 1] = id
-    if before and owner then
+    if owner then
       bring(priority, id, before, first, batch)
     end
     if kept then

@@ -1,4 +1,4 @@
-"""Append: concurrent publishes of one node become one write to the log (group commit)."""
+"""Append: concurrent publishes of one node, or of one client of Redis, become one write to the log (group commit)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, cast
 
+from router_client.appending.records import Answer, Closed, Moved, NewRecord
 from router_client.errors import EventRouterError, Overloaded, Unavailable
-from router_node.log.port import Answer, Closed, Moved, NewRecord
 
 WAITING_EVENTS = 20_000
 WAITING_BYTES = 64 * 1024 * 1024
@@ -58,8 +58,8 @@ class Appender:
 
     def hand_in(self, records: Sequence[NewRecord], done: Done) -> None:
         """Have records appended in the next commit. ``done`` is called once, on the event loop: with each record, as it
-        was placed in the end, and its answer (False appended, True a duplicate, or why it was refused), or with
-        LogUnavailable when the outcome is unknown.
+        was placed in the end, and its answer (False appended, True a duplicate, or why it was refused), or with the
+        error of the whole commit, whose outcome is unknown then.
 
         Raises Overloaded when too much is waiting, Unavailable when the node stops.
         """
@@ -67,7 +67,7 @@ class Appender:
             raise Unavailable("this node is stopping; publish to another")
         if self._waiting_events >= WAITING_EVENTS or self._waiting_bytes >= WAITING_BYTES:
             self.refused += len(records)
-            raise Overloaded("too many events wait for the log on this node")
+            raise Overloaded("too many events wait for the log here")
         size = sum(len(record.body) for record in records)
         self._waiting.append(_Call(records, size, done))
         self._waiting_events += len(records)
