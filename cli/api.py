@@ -9,7 +9,7 @@ from urllib.parse import quote
 import orjson
 
 from cli.address import http_url
-from router_client.options import ClientOptions
+from cli.credentials import client_options
 
 REQUEST_S = 30.0
 PAGE = 500
@@ -27,7 +27,7 @@ class Api:
         # Loaded here, as half of the time a command takes to start would be aiohttp's, needed or not.
         from router_client.transports.http_calls import HttpCalls
 
-        self._calls = HttpCalls(http_url(url), ClientOptions(request_timeout_s=REQUEST_S))
+        self._calls = HttpCalls(http_url(url), client_options(request_timeout_s=REQUEST_S))
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,6 +83,14 @@ class Api:
     def replays(self, limit: int) -> AsyncIterator[dict[str, Any]]:
         """Yield up to ``limit`` replays, newest first."""
         return self._pages("/v1/replays", "replays", {}, limit)
+
+    def api_keys(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield all API keys, by id."""
+        return self._pages("/v1/keys", "keys", {}, None)
+
+    def audit(self, query: Mapping[str, str | None], limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` entries of the audit log, newest first."""
+        return self._pages("/v1/audit", "entries", query, limit)
 
     async def subscription(self, name: str) -> dict[str, Any]:
         """Return a durable subscription's spec and state."""

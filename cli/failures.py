@@ -16,10 +16,12 @@ from router_client.errors import (
     Conflict,
     ConnectionLost,
     EventRouterError,
+    Forbidden,
     InvalidInput,
     NotFound,
     NotStored,
     Overloaded,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -86,6 +88,8 @@ def _next_step(error: EventRouterError) -> str:
         Overloaded: "try again later, or publish more slowly",
         NotFound: "list what there is: `event-router events list`, and likewise dlq, nodes and partitions",
         NotStored: "what comes now: `event-router tail`; what failed: `event-router dlq list`",
+        Unauthenticated: "set ER_TOKEN or --token-file; `event-router auth keys create --help` tells of the first key",
+        Forbidden: "see what you may do: `event-router auth me`",
         Conflict: "look at the present state first",
         InvalidInput: "correct what it names; `--help` shows examples",
     }

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cli import config, dead_letters, deliveries, events, filters, nodes, partitions, replays, subscriptions
+from cli import auth, config, dead_letters, deliveries, events, filters, nodes, partitions, replays, subscriptions
+from cli.credentials import Ca, Cert, Key, TokenFile, show
 from cli.doctor import DOCTOR_EPILOG, doctor
 from cli.failures import Commands
 from cli.output import print_line
@@ -34,11 +35,15 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    show(token_file, ca, cert, key)
 
 
 app.command(epilog=DEV_EPILOG)(dev)
@@ -55,6 +60,7 @@ app.command(epilog=REPLAY_EPILOG)(replay)
 app.add_typer(replays.app, name="replays")
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(partitions.app, name="partitions")
+app.add_typer(auth.app, name="auth")
 app.add_typer(config.app, name="config")
 app.command(epilog=DOCTOR_EPILOG)(doctor)
 

@@ -11,13 +11,13 @@ import typer
 
 from cli.address import DEFAULT_URL, websocket_url
 from cli.arguments import STDIN, AsJson, Url, ahead, examples, json_object
+from cli.credentials import client_options
 from cli.foreground import run
 from cli.output import print_json, print_line
 from cli.publish_lines import publish_lines
 from router_client.client import EventRouterClient
 from router_client.errors import InvalidInput
 from router_client.event import Event, from_object
-from router_client.options import ClientOptions
 from router_client.publishing import MAX_BATCH
 
 # For so long a publish goes on trying when the router is overloaded or the connection was lost, in seconds.
@@ -117,7 +117,7 @@ def _event(topic: str | None, payload: str | None, given: dict[str, Any]) -> Eve
 
 
 def _client(url: str) -> EventRouterClient:
-    options = ClientOptions(publish_timeout_s=PATIENCE_S, retry_overloaded_s=PATIENCE_S, max_reconnect_s=PATIENCE_S)
+    options = client_options(publish_timeout_s=PATIENCE_S, retry_overloaded_s=PATIENCE_S, max_reconnect_s=PATIENCE_S)
     return EventRouterClient(websocket_url(url), options=options)
 
 

@@ -65,6 +65,22 @@ PARTITION_COLUMNS = (
     Column("SPILLED"),
     Column("LAG"),
 )
+KEY_COLUMNS = (
+    Column("ID", whole=True),
+    Column("NAME"),
+    Column("STATE"),
+    Column("POLICIES"),
+    Column("CREATED", whole=True),
+    Column("EXPIRES", whole=True),
+)
+POLICY_COLUMNS = (Column("NAME", whole=True), Column("ALLOWS"), Column("MANAGE"), Column("MEMBERS"))
+AUDIT_COLUMNS = (
+    Column("WHEN", whole=True),
+    Column("WHO"),
+    Column("DID"),
+    Column("TO"),
+    Column("OUTCOME"),
+)
 
 
 def event_row(event: dict[str, Any]) -> list[object]:
@@ -161,6 +177,25 @@ def partition_row(partition: dict[str, Any]) -> list[object]:
         partition["spilled"] or "-",
         f"{partition['lag_s']:.1f} s" if partition["lag_s"] else "-",
     ]
+
+
+def key_row(key: dict[str, Any]) -> list[object]:
+    """Return the row of an API key."""
+    policies = ", ".join(key["policies"])
+    times = short_time(key["created_at"]), short_time(key["expires_at"]) or "-"
+    return [key["id"], key["name"], key["state"], policies, *times]
+
+
+def policy_row(policy: dict[str, Any]) -> list[object]:
+    """Return the row of a policy."""
+    rights = ("publish", "subscribe", "events", "dead_letters")
+    allows = " ".join(f"{right}:{','.join(policy[right])}" for right in rights if policy[right])
+    return [policy["name"], allows or "-", policy["manage"], ", ".join(policy["members"]) or "-"]
+
+
+def audit_row(entry: dict[str, Any]) -> list[object]:
+    """Return the row of an entry of the audit log."""
+    return [short_time(entry["at"]), entry["principal"], entry["action"], entry["object"], entry["outcome"]]
 
 
 def levels(backlog: Mapping[str, int]) -> str:

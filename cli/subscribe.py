@@ -16,6 +16,7 @@ from rich.text import Text
 from cli.address import DEFAULT_URL, websocket_url
 from cli.api import Api
 from cli.arguments import AsJson, Url, examples, json_object
+from cli.credentials import client_options
 from cli.exits import ExitCode
 from cli.failures import Failure
 from cli.foreground import run
@@ -131,7 +132,7 @@ async def _subscribe(url: str, name: str, topics: list[str] | None, where: dict[
             ExitCode.NOT_FOUND,
         )
     _show_reconnects()
-    async with EventRouterClient(websocket_url(url)) as client:
+    async with EventRouterClient(websocket_url(url), options=client_options()) as client:
         await _consume(replace(client.subscription(name), body=spec), sink)
 
 
@@ -147,7 +148,7 @@ async def _present(url: str, name: str) -> dict[str, Any]:
 
 async def _tail(url: str, patterns: list[str], where: dict[str, Any] | None, sink: _Sink) -> None:
     _show_reconnects()
-    async with EventRouterClient(websocket_url(url)) as client:
+    async with EventRouterClient(websocket_url(url), options=client_options()) as client:
         await _consume(client.subscription().topics(*patterns).where(where or {}), sink)
 
 

@@ -78,6 +78,14 @@ class Keys:
         """Hash: node id -> when it was last heard of, its incarnation and what it told; "drain <id>" -> asked when."""
         return f"er:{self.cluster}:nodes"
 
+    def tokens(self, action: str, principal: str) -> str:
+        """Hash: what a principal's bucket for an action holds, and as of when."""
+        return f"er:{self.cluster}:tokens:{action}:{principal}"
+
+    def seats(self, principal: str) -> str:
+        """Hash: node id -> how many connections of a principal it has, and until when that holds."""
+        return f"er:{self.cluster}:seats:{principal}"
+
     def channel(self, node: str) -> str:
         """Pub/sub channel of messages for one node."""
         return f"er:{self.cluster}:node:{node}"

@@ -10,6 +10,7 @@ EventRouterError
 │   ├── PreconditionFailed 412  it was changed since the caller looked; nothing was changed now
 │   └── NotStored      409  it asks for stored events, and the cluster stores none
 ├── Overloaded         429  accepted nothing; try again after ``retry_after_s``
+│   └── RateLimited    429  the caller asks for more a second than its policies allow
 ├── Unavailable        503  a part the request needs is away; nothing was accepted unless said otherwise
 ├── ConnectionLost     503  (SDK) the connection went away and the outcome is unknown; publishing the id again is safe
 └── ClosedError        503  (SDK) the client or subscription is closed
@@ -111,6 +112,12 @@ class Overloaded(EventRouterError):
         return {**super().problem(), "retry_after_s": self.retry_after_s}
 
 
+class RateLimited(Overloaded):
+    """The caller has had what its policies allow it; nothing was accepted."""
+
+    code, title = "rate_limited", "Rate limited, try again later"
+
+
 class Unavailable(EventRouterError):
     """A part that the request needs is away; try again."""
 
@@ -141,6 +148,7 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
         PreconditionFailed,
         NotStored,
         Overloaded,
+        RateLimited,
         Unavailable,
         ConnectionLost,
         ClosedError,
@@ -156,6 +164,6 @@ def from_problem(problem: dict[str, Any]) -> EventRouterError:
     detail = str(problem.get("detail") or problem.get("title") or "the router gave no reason")
     field = problem.get("field")
     cls = _BY_CODE.get(str(problem.get("code")), EventRouterError)
-    if cls is Overloaded:
-        return Overloaded(detail, field=field, retry_after_s=float(problem.get("retry_after_s", 1.0)))
+    if issubclass(cls, Overloaded):
+        return cls(detail, field=field, retry_after_s=float(problem.get("retry_after_s", 1.0)))
     return cls(detail, field=field)

@@ -51,12 +51,13 @@ class Written(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
-    """An event that came in the form it is kept in: its bytes, and what finding its place needs."""
+    """An event that came in the form it is kept in: its bytes, and what its way into the log needs."""
 
     id: str
     correlation_id: str
     priority: int
     body: bytes
+    type: str
 
 
 _read_publish = msgspec.json.Decoder(Publish).decode
@@ -114,7 +115,7 @@ def _kept(raw: bytes) -> Kept | None:
     printable = event_id.isprintable() and key.isprintable() and event.source.isprintable()
     shallow = raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH
     if printable and shallow and event.timestamp.tzinfo is UTC and _are_objects(event) and raw == _write_event(event):
-        return Kept(event_id, key, event.priority, raw)
+        return Kept(event_id, key, event.priority, raw, event.type)
     return None
 
 

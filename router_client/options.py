@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,9 +22,16 @@ class ClientOptions:
     transport keeps to it.
     ``retry_overloaded_s`` lets a publish the router refused as overloaded try again for so long; 0 raises at once.
     ``close_timeout_s`` bounds what leaving the client waits for: acks, publishes and the closing handshake.
+    ``token`` is an API key or a JSON Web Token, or a function that returns one and is asked for each new connection
+    and call: for tokens that do not last.
+    ``ca`` is a PEM file with the certificates to trust with ``wss://`` and ``https://``, by default the system's;
+    ``cert`` (with its chain) and ``key`` are the client's own.
     """
 
-    token: str | None = None
+    token: str | Callable[[], str] | None = field(default=None, repr=False)
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
     connect_timeout_s: float = 5.0
     request_timeout_s: float = 10.0
     publish_timeout_s: float = 30.0
@@ -44,5 +52,7 @@ class ClientOptions:
                 raise InvalidInput("must be more than 0", field=name)
         if self.retry_overloaded_s < 0:
             raise InvalidInput("may not be negative", field="retry_overloaded_s")
+        if (self.cert is None) != (self.key is None):
+            raise InvalidInput("cert and key come together", field="cert" if self.cert is None else "key")
         if self.while_disconnected not in ("wait", "fail"):
             raise InvalidInput("one of wait, fail", field="while_disconnected")

@@ -10,18 +10,20 @@ import socket
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from partitioning.limits import Limits
 from partitioning.redis_url import SCHEMES, SERVER_SCHEMES, ManyHosts
 from router_client.errors import InvalidInput
 from router_node.routing.filter_language import compile_filter
+from router_node.security.algorithms import ALGORITHMS
 
 PREFIX = "ER_"
-NOT_SETTINGS = {"ER_CONFIG", "ER_URL"}
+NOT_SETTINGS = {"ER_CONFIG", "ER_URL", "ER_TOKEN", "ER_TOKEN_FILE", "ER_CA", "ER_CERT", "ER_KEY"}
+LISTS = ("global_filters", "webhook_networks", "jwt_networks", "jwt_algorithms", "trusted_proxies")
 _SECRET_OPTION = re.compile(r"(password=)[^&]*")
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -60,6 +62,18 @@ class Settings(BaseModel):
     replicas: int = Field(default=1, ge=1, le=10, description="Redis replicas that confirm ack=replicated")
     dedup_window_s: float = Field(default=120.0, ge=1, le=86_400, description="how long an event id is remembered")
     max_event_bytes: int = Field(default=256 * 1024, ge=1024, le=256 * 1024, description="largest encoded event")
+    tls_cert: str | None = Field(default=None, description="PEM file of the node's certificate, with its chain")
+    tls_key: str | None = Field(default=None, description="PEM file of its key")
+    tls_client_ca: str | None = Field(default=None, description="PEM file of who signs clients' certificates")
+    tls_client_auth: str = Field(
+        default="none", pattern="^(none|optional|required)$", description="whether clients must show a certificate"
+    )
+    client_cert_header: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description="header that names clients' certificates"
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(), description="networks of the load balancers whose client_cert_header is believed"
+    )
     max_body_bytes: int = Field(default=10 * 1024 * 1024, ge=1024, description="largest HTTP body")
     webhook_networks: tuple[str, ...] = Field(
         default=(), description="private networks that webhooks may be in, and be reached by http://"
@@ -71,6 +85,21 @@ class Settings(BaseModel):
         default="all", pattern="^(all|failures|off)$", description="which attempts to deliver are logged"
     )
     delivery_log_days: float = Field(default=7, gt=0, le=3650, description="how long logged attempts are kept")
+    security: str | None = Field(
+        default=None, pattern="^(on|off)$", description="whether clients must show who they are; on with a Redis URL"
+    )
+    audit_log_days: float = Field(default=90, gt=0, le=3650, description="how long the audit log is kept")
+    jwt_keys: str | None = Field(default=None, description="path or https:// URL of the JWKS that signs tokens")
+    jwt_issuer: str | None = Field(default=None, min_length=1, description="whose tokens are taken (iss)")
+    jwt_audience: str | None = Field(default=None, min_length=1, description="for whom they must be (aud)")
+    jwt_algorithms: tuple[str, ...] = Field(default=("RS256", "ES256", "EdDSA"), min_length=1)
+    jwt_policies_claim: str = Field(default="roles", min_length=1, description="claim that names policies")
+    jwt_leeway_s: int = Field(default=30, ge=0, le=300, description="how far clocks may differ")
+    jwt_refresh_s: float = Field(default=300, ge=1, le=86_400, description="how often the JWKS is read anew")
+    jwt_networks: tuple[str, ...] = Field(default=(), description="private networks that the JWKS may be fetched from")
+    certificate_name: str = Field(
+        default="subject", pattern="^(subject|uri)$", description="what of a client certificate is the principal's name"
+    )
     global_filters: tuple[dict[str, Any], ...] = Field(default=(), description="events failing one are not routed")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     log_format: str = Field(default="json", pattern="^(json|console)$")
@@ -117,7 +146,38 @@ class Settings(BaseModel):
             raise ValueError("1 to 64 letters, digits, dashes and underscores")
         return value
 
-    @field_validator("webhook_networks")
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(value) - set(ALGORITHMS)
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))} is none of {', '.join(ALGORITHMS)}")
+        return value
+
+    @field_validator("jwt_keys")
+    @classmethod
+    def _jwks(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and not value.startswith("https://"):
+            raise ValueError("a path, or a URL that starts with https://")
+        return value
+
+    @model_validator(mode="after")
+    def _tokens(self) -> Self:
+        if self.jwt_keys is not None and (self.jwt_issuer is None or self.jwt_audience is None):
+            raise ValueError("jwt_keys needs jwt_issuer and jwt_audience: whose tokens are taken, and for whom")
+        return self
+
+    @model_validator(mode="after")
+    def _certificates(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key come together")
+        if self.tls_client_auth != "none" and (self.tls_client_ca is None or self.tls_cert is None):
+            raise ValueError("tls_client_auth needs tls_client_ca, tls_cert and tls_key")
+        if (self.client_cert_header is None) == bool(self.trusted_proxies):
+            raise ValueError("client_cert_header and trusted_proxies come together: nobody else is believed")
+        return self
+
+    @field_validator("webhook_networks", "jwt_networks", "trusted_proxies")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
@@ -135,6 +195,11 @@ class Settings(BaseModel):
         return value
 
     @property
+    def secured(self) -> bool:
+        """Clients must show who they are: as ``security`` says, else wherever there is a cluster."""
+        return self.security == "on" or (self.security is None and self.redis_url is not None)
+
+    @property
     def address(self) -> tuple[str, int]:
         """The host and port to listen on; port 0 takes a free one."""
         host, _, port = self.listen.rpartition(":")
@@ -145,7 +210,7 @@ class Settings(BaseModel):
         """Where clients reach this node: as told, else where it listens; if that is everywhere, the machine's name."""
         host, port = self.address
         listen = f"{socket.gethostname()}:{port}" if host in _ANY_ADDRESS else self.listen
-        return self.advertise or listen
+        return self.advertise or (f"https://{listen}" if self.tls_cert is not None else listen)
 
     @property
     def limits(self) -> Limits:
@@ -161,7 +226,7 @@ class Settings(BaseModel):
     def redacted(self) -> dict[str, Any]:
         """Return the settings with passwords replaced, fit for logs."""
         values = self.model_dump()
-        for key in ("redis_url", "database_url"):
+        for key in ("redis_url", "database_url", "jwt_keys"):
             values[key] = redact(values[key])
         return values
 
@@ -201,7 +266,8 @@ def load_settings(path: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         for fault in error.errors():
             name = ".".join(str(part) for part in fault["loc"])
-            faults.append(f"{name} ({PREFIX}{name.upper()}): {fault['msg'].removeprefix('Value error, ')}")
+            where_at = f"{name} ({PREFIX}{name.upper()}): " if name else ""
+            faults.append(where_at + fault["msg"].removeprefix("Value error, "))
     if faults:
         raise ConfigError(faults)
     return settings
@@ -212,7 +278,7 @@ def _from_environment() -> dict[str, Any]:
     for name, value in os.environ.items():
         if name.startswith(PREFIX) and name not in NOT_SETTINGS and not name.startswith("ER_TEST_") and value:
             key = name.removeprefix(PREFIX).lower()
-            found[key] = _parse_list(value) if key in ("global_filters", "webhook_networks") else value
+            found[key] = _parse_list(value) if key in LISTS else value
     return found
 
 

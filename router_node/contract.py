@@ -9,6 +9,9 @@ from typing import Any, NamedTuple, Protocol
 from router_client.errors import EventRouterError
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
+from router_node.access_contract import AccessDesk
+from router_node.security.gate import OPEN, Access
+from router_node.security.permit import Permit
 from stores.ports import (
     AttemptPage,
     AttemptQuery,
@@ -108,14 +111,22 @@ class Attachment(Protocol):
 class Engine(Protocol):
     """Events in, consumers out: what a running node offers to its edges."""
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """Check and append event objects; one result each, in order. Returns when the accepted ones are in the log.
 
+        An event that ``permit`` does not allow has the result Forbidden.
         Raises InvalidInput for an ``ack`` level that is not offered and Unavailable when the log is away.
         """
         ...
 
-    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin_publish(
+        self,
+        objects: Sequence[object],
+        done: Callable[[Results | EventRouterError], None],
+        permit: Permit | None = None,
+    ) -> None:
         """Publish at the level ``accepted`` without waiting; events are appended in the order of the calls.
 
         ``done`` is called once, on the event loop and perhaps before this returns, with the results or with why there
@@ -123,8 +134,14 @@ class Engine(Protocol):
         """
         ...
 
-    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
+    async def publish_events(
+        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """As publish, for events already built; an error among them comes back in its place."""
+        ...
+
+    def topics(self, name: str) -> tuple[str, ...]:
+        """Return the patterns of an existing subscription as they are now. Raises NotFound."""
         ...
 
     async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
@@ -147,11 +164,12 @@ class SubscriptionDesk(Protocol):
     """Durable subscriptions, to operators."""
 
     async def put_subscription(
-        self, name: str, body: object, expected: int | None = None
+        self, name: str, body: object, expected: int | None = None, *, access: Access = OPEN
     ) -> tuple[bool, dict[str, Any]]:
         """Create or replace a durable subscription; returns (created, the full spec with its ``revision``).
 
-        ``expected`` is a revision, ABSENT or PRESENT (see SubscriptionStore). Raises PreconditionFailed.
+        ``expected`` is a revision, ABSENT or PRESENT (see SubscriptionStore). Raises PreconditionFailed, and Forbidden
+        when ``access`` may not subscribe to all its topics, those it has and those it is to have.
         """
         ...
 
@@ -293,9 +311,9 @@ class ClusterDesk(Protocol):
 class ReplayDesk(Protocol):
     """Replays, to operators. All raise Unavailable when the store is away."""
 
-    async def start(self, body: object) -> dict[str, Any]:
+    async def start(self, body: object, *, access: Access = OPEN) -> dict[str, Any]:
         """Start a replay, as the body of POST /v1/replays says. Raises InvalidInput, NotFound, Conflict and
-        NotStored.
+        NotStored, and Forbidden when ``access`` may not read the events.
         """
         ...
 
@@ -317,11 +335,12 @@ class ReplayDesk(Protocol):
 class FilterDesk(Protocol):
     """Filters, to operators."""
 
-    async def test(self, body: object) -> dict[str, Any]:
+    async def test(self, body: object, *, access: Access = OPEN) -> dict[str, Any]:
         """Try a filter, or a subscription, against an event, as the body of POST /v1/filters/test says; returns
         {"matches", "conditions"} and what else was asked.
 
-        Raises InvalidInput, NotFound (the subscription, or the stored event) and Unavailable.
+        Raises InvalidInput, NotFound (the subscription, or the stored event; also one that ``access`` may not see) and
+        Unavailable.
         """
         ...
 
@@ -347,4 +366,9 @@ class Management(SubscriptionDesk, EventDesk, DeliveryDesk, HealthDesk, Protocol
     @property
     def replays(self) -> ReplayDesk:
         """The desk for replays."""
+        ...
+
+    @property
+    def access(self) -> AccessDesk:
+        """The desk for keys, policies and the audit log."""
         ...

@@ -12,6 +12,8 @@ from router_client.errors import InvalidInput
 from router_client.json_input import only
 from router_node.routing.filter_trial import as_kept, read_topics, try_filter, try_subscription
 from router_node.routing.registry import Registry
+from router_node.security.gate import OPEN, Access
+from router_node.security.permission import may_see, unknown_event, unknown_subscription
 from stores.ports import StoredEvent
 
 MEMBERS = ("filter", "subscription", "topics", "event", "event_id")
@@ -37,12 +39,14 @@ class FilterDesk:
         self._max_event_bytes = max_event_bytes
         self._one_at_a_time = asyncio.Lock()
 
-    async def test(self, body: object) -> dict[str, Any]:
+    async def test(self, body: object, *, access: Access = OPEN) -> dict[str, Any]:
         """See contract.FilterDesk."""
         given = _checked(body)
         spec = self._registry.spec(given["subscription"]) if "subscription" in given else None
+        if spec is not None and not may_see(access, spec.topics):
+            raise unknown_subscription(spec.name)
         topics = read_topics(given["topics"]) if "topics" in given else ()
-        event = await self._event(given)
+        event = await self._event(given, access)
         async with self._one_at_a_time:
             if spec is not None:
                 trial = await asyncio.to_thread(try_subscription, spec, event, self._global_filters)
@@ -50,10 +54,13 @@ class FilterDesk:
                 trial = await asyncio.to_thread(try_filter, given["filter"], event, topics)
         return trial.to_object()
 
-    async def _event(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    async def _event(self, given: Mapping[str, Any], access: Access) -> dict[str, Any]:
         if "event" in given:
             return as_kept(given["event"], self._max_event_bytes)
-        event: dict[str, Any] = orjson.loads((await self._stored(given["event_id"])).body)
+        stored = await self._stored(given["event_id"])
+        if not access.grants.may_read_events(stored.type):
+            raise unknown_event(given["event_id"])
+        event: dict[str, Any] = orjson.loads(stored.body)
         return event
 
 

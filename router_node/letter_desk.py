@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import orjson
 
-from router_client.errors import NotFound, Unavailable
+from router_client.errors import Unavailable
 from router_node.delivery.window import Window
 from router_node.others import Others
 from router_node.pipeline import Pipeline
 from router_node.replay_run import Again
 from router_node.requeue import Requeue
+from router_node.security.permission import unknown_letter
 from stores.errors import StoreError
 from stores.ports import DeadLetter, DeadLetterPage, DeadLetters, LetterCounts, LetterFilter
 
@@ -45,7 +46,7 @@ class LetterDesk:
         """See contract.LetterDesk."""
         letter = await self._stored(self._letters.get(letter_id))
         if letter is None:
-            raise NotFound(f"no dead letter {letter_id}", field="id")
+            raise unknown_letter(letter_id)
         return letter
 
     async def replay(self, letter_ids: Sequence[str]) -> int:

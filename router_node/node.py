@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from partitioning.growth import GROWTH_SCRIPTS, Growth, Plan, Routes
+from partitioning.growth import GROWTH_SCRIPTS, Growth, Routes
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
 from partitioning.membership import HEARTBEAT, Membership
 from partitioning.redis_connect import connect
 from router_client.appending.group_commit import AppendToLog, Relocate
 from router_client.appending.placing import Placing
-from router_client.errors import ClosedError, Conflict, EventRouterError, InvalidInput, Unavailable
+from router_client.errors import ClosedError, Conflict, EventRouterError, Unavailable
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
 from router_node.clock import SystemClock
@@ -29,12 +29,13 @@ from router_node.contract import Attachment, Consumer, Results, Settlement
 from router_node.delivery.right import Right
 from router_node.destinations.addresses import Addresses
 from router_node.destinations.destinations import Destinations
+from router_node.edges.security import security_of, shared_by_all
 from router_node.edges.server import serve
 from router_node.embedded_cluster import EmbeddedCluster
 from router_node.filter_desk import FilterDesk
 from router_node.flow.record import Recorder
 from router_node.log.memory import MemoryLog
-from router_node.log.port import Answer, DurableLanes, Generations, IngestLog, NewRecord
+from router_node.log.port import DurableLanes, Generations, IngestLog
 from router_node.log.redis_calls import RedisCalls
 from router_node.log.redis_lanes import LANE_SCRIPTS, RedisLanes
 from router_node.log.redis_streams import STREAM_SCRIPTS, RedisStreams
@@ -44,7 +45,11 @@ from router_node.replay_desk import ReplayDesk
 from router_node.replay_run import Means
 from router_node.replaying import Replaying
 from router_node.retention import Retention
-from router_node.starting import when_there
+from router_node.secured import Secured, secure
+from router_node.security.directory_sync import NOTICE
+from router_node.security.permit import Permit
+from router_node.security.shared_counts import COUNT_SCRIPTS
+from router_node.starting import agreed_plan, when_there
 from router_node.storing import Storing
 from router_node.telemetry.metrics import Metrics
 from stores.dead_letters import RedisDeadLetters
@@ -53,7 +58,7 @@ from stores.ports import Database, DeadLetters
 from stores.sqlite.database import SqliteDatabase
 
 EMBEDDED_PARTITIONS = 8
-SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS)
+SCRIPTS = (*STREAM_SCRIPTS, *LANE_SCRIPTS, HEARTBEAT, RAISE_VERSION, *LEASE_SCRIPTS, *GROWTH_SCRIPTS, *COUNT_SCRIPTS)
 
 
 class Node:
@@ -68,37 +73,55 @@ class Node:
         retention: Retention,
         destinations: Destinations,
         replaying: Replaying,
+        secured: Secured,
         cluster: Cluster | None = None,
     ) -> None:
         self.settings = settings
         self.pipeline = pipeline
         self.management = operations
+        self.management.access = secured.desk
         self.metrics = metrics
         self.destinations = destinations
         self.replaying = replaying
+        self.secured = secured
         self.conduct = metrics.conduct
         self.retention = retention
         self.cluster = cluster
+        self.security = security_of(settings, secured.gate)
+        metrics.measure_bounds(lambda: self.security)
 
     @property
     def engine(self) -> Node:
         """The node as contract.Engine."""
         return self
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine."""
         self._check_reachable()
-        return await self.pipeline.publisher.publish(objects, ack=ack)
+        return await self.pipeline.publisher.publish(objects, ack=ack, permit=permit)
 
-    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin_publish(
+        self,
+        objects: Sequence[object],
+        done: Callable[[Results | EventRouterError], None],
+        permit: Permit | None = None,
+    ) -> None:
         """See Engine."""
         self._check_reachable()
-        self.pipeline.publisher.begin(objects, done)
+        self.pipeline.publisher.begin(objects, done, permit)
 
-    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
+    async def publish_events(
+        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine."""
         self._check_reachable()
-        return await self.pipeline.publisher.publish_events(events, ack=ack)
+        return await self.pipeline.publisher.publish_events(events, ack=ack, permit=permit)
+
+    def topics(self, name: str) -> tuple[str, ...]:
+        """See Engine."""
+        return self.pipeline.registry.spec(name).topics
 
     async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
         """See Engine."""
@@ -162,15 +185,22 @@ async def run(settings: Settings, stop: asyncio.Event, ready: Callable[[str], No
 
     Raises StoreUnavailable or RedisUnavailable when what it needs cannot be reached within a minute of starting.
     """
-    async with _running(settings) as node:
-        host, port = settings.address
-        async with asyncio.TaskGroup() as tasks:
-            leaving = tasks.create_task(_leave_when(stop, node), name="leave")
-            await serve(
-                node, node.management, settings, node.metrics.text, node.conduct, stop, ready, host=host, port=port
-            )
-            if not stop.is_set():
-                leaving.cancel()
+    async with _running(settings) as node, asyncio.TaskGroup() as tasks:
+        leaving = tasks.create_task(_leave_when(stop, node), name="leave")
+        await serve(
+            node,
+            node.management,
+            settings,
+            node.metrics.text,
+            node.conduct,
+            stop,
+            ready,
+            host=settings.address[0],
+            port=settings.address[1],
+            security=node.security,
+        )
+        if not stop.is_set():
+            leaving.cancel()
 
 
 async def _leave_when(stop: asyncio.Event, node: Node) -> None:
@@ -185,7 +215,8 @@ async def _running(settings: Settings) -> AsyncIterator[Node]:
         stack.push_async_callback(database.close)
         await when_there(database.migrate, "the database")
         make = _memory_node if settings.redis_url is None else _redis_node
-        async with make(settings, database) as node:
+        async with make(settings, database) as node, node.secured.kept_up():
+            await when_there(node.secured.sync.look, "the database")
             stopped = asyncio.Event()
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -222,7 +253,7 @@ async def _memory_node(settings: Settings, database: Database) -> AsyncIterator[
         SystemClock(),
         SoleOwner(),
         generations=memory,
-        append_replicated=_not_replicated,
+        append_replicated=memory.append_replicated,
         place=Routes(partitions).partition_of,
     )
     await node.management.load_subscriptions()
@@ -240,7 +271,7 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
         commands = connect(settings.redis_url, SCRIPTS)
         stack.push_async_callback(commands.close)
         growth = Growth(commands, keys, settings.limits)
-        plan = await when_there(lambda: _agreed_plan(growth, settings.partitions), "Redis")
+        plan = await when_there(lambda: agreed_plan(growth, settings.partitions), "Redis")
         calls = RedisCalls(commands)
         tokens: dict[int, str] = {}
         membership = Membership(commands, keys, settings.node_id, settings.lease_ms)
@@ -281,7 +312,10 @@ async def _redis_node(settings: Settings, database: Database) -> AsyncIterator[N
             ownership,
             growing,
         )
-        node.cluster.notices["replays"] = node.replaying.stir
+        node.security = shared_by_all(node.security, commands, keys, settings.node_id, node.cluster.presence.live)
+        node.cluster.notices["replays"] = lambda _: node.replaying.stir()
+        node.cluster.notices[NOTICE] = node.secured.sync.heard
+        node.secured.sync.notify = link.notify
         node.metrics.watch(node.cluster)
         async with node.cluster.joined():
             yield node
@@ -357,17 +391,7 @@ def _assemble(
         lambda: operations.others.replays_changed(),
     )
     operations.filters = FilterDesk(registry, operations.event, settings.global_filters, settings.max_event_bytes)
-    addresses = Addresses(settings.webhook_networks)
-    destinations = Destinations(registry, clock, addresses, operations.pause_subscription)
-    metrics = Metrics(pipeline, retention, destinations.counts)
-    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying)
-
-
-async def _not_replicated(_: Sequence[NewRecord]) -> list[Answer]:
-    raise InvalidInput("an embedded node has no replicas; use accepted or stored", field="ack")
-
-
-async def _agreed_plan(growth: Growth, wanted: int) -> Plan:
-    """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
-    await growth.propose(wanted)
-    return await growth.plan() or Plan(wanted)
+    destinations = Destinations(registry, clock, Addresses(settings.webhook_networks), operations.pause_subscription)
+    secured = secure(settings, database, clock, mine)
+    metrics = Metrics(pipeline, retention, destinations.counts, secured)
+    return Node(settings, pipeline, operations, metrics, retention, destinations, replaying, secured)

@@ -14,6 +14,7 @@ from router_client.appending.group_commit import WAITING_EVENTS
 from router_client.destination import keep_hidden
 from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, PreconditionFailed, Unavailable
 from router_client.spec import SubscriptionSpec
+from router_node.access_contract import AccessDesk
 from router_node.cluster.scopes import MARK, public_name
 from router_node.contract import ClusterDesk
 from router_node.filter_desk import FilterDesk
@@ -25,6 +26,8 @@ from router_node.pipeline import Pipeline
 from router_node.replay_desk import MAX_RATE as SEEK_RATE
 from router_node.replay_desk import ReplayDesk, moment_text
 from router_node.requeue import Requeue
+from router_node.security.gate import OPEN, Access
+from router_node.security.permission import check_topics, may_consume, refusal, unknown_event, unknown_subscription
 from router_node.turns import Turns
 from stores.errors import StoreError
 from stores.moments import micros
@@ -71,6 +74,7 @@ class Operations:
         self.cluster = cluster
         self.replays: ReplayDesk
         self.filters: FilterDesk
+        self.access: AccessDesk
         self._loaded = 0
         self._turns = Turns()
         self.others: Others = Alone()
@@ -133,12 +137,15 @@ class Operations:
         await self._edit(spec.name, lambda _: spec)
 
     async def put_subscription(
-        self, name: str, body: object, expected: int | None = None
+        self, name: str, body: object, expected: int | None = None, *, access: Access = OPEN
     ) -> tuple[bool, dict[str, Any]]:
         """See Management."""
 
         def edited(before: SubscriptionSpec | None) -> SubscriptionSpec:
+            if before is not None and not may_consume(access, before.topics):
+                raise refusal(access, f"change subscription {name}", "name")
             spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
+            check_topics(access, spec.topics)
             if before is not None and isinstance(body, dict):
                 spec = replace(spec, **{each: getattr(before, each) for each in KEPT if each not in body})
             if not spec.durable:
@@ -258,7 +265,7 @@ class Operations:
             for found in await self.subscriptions(first, 1):
                 if public_name(found["name"]) == name:
                     return found
-        raise NotFound(f"no subscription is named {name}", field="name")
+        raise unknown_subscription(name)
 
     def awake_here(self, first: str, limit: int) -> list[dict[str, Any]]:
         """Return subscriptions that are awake with what this node holds of each: of the others, all know the same.
@@ -277,7 +284,7 @@ class Operations:
         self._pipeline.storing.check()
         found = await self._stored(self._database.events.load(event_id))
         if found is None:
-            raise NotFound(f"no event with id {event_id} is stored (yet)", field="id")
+            raise unknown_event(event_id)
         return found
 
     async def events(self, query: EventQuery) -> EventPage:

@@ -14,6 +14,8 @@ from router_client.json_input import only
 from router_client.topics import check_pattern
 from router_node.replaying import RUNNING_AT_MOST, Replaying
 from router_node.routing.registry import Registry
+from router_node.security.gate import OPEN, Access
+from router_node.security.permission import may_consume, may_replay, refusal, unknown_subscription
 from router_node.storing import Storing
 from stores.errors import StoreError
 from stores.moments import micros
@@ -48,9 +50,15 @@ class ReplayDesk:
         self._now_us = now_us
         self._tell_others = stir
 
-    async def start(self, body: object) -> dict[str, Any]:
+    async def start(self, body: object, *, access: Access = OPEN) -> dict[str, Any]:
         """See contract.ReplayDesk."""
-        return await self.begin(*_checked(body), await self._now_us())
+        subscription, query, rate = _checked(body)
+        topics = self._registry.spec(subscription).topics
+        if not may_consume(access, topics):
+            raise unknown_subscription(subscription)
+        if not may_replay(access, topics, query.get("type")):
+            raise refusal(access, f"read stored events of {query.get('type') or ', '.join(topics)}", "type")
+        return await self.begin(subscription, query, rate, await self._now_us())
 
     async def begin(self, subscription: str, query: dict[str, Any], rate: float, now_us: int) -> dict[str, Any]:
         """Start a replay of what was accepted before ``now_us``, or before its ``to`` when that is earlier.

@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 
 from partitioning.errors import RedisUnavailable
+from partitioning.growth import Growth, Plan
 from stores.errors import StoreUnavailable
 
 START_S = 60.0
@@ -17,6 +18,12 @@ START_S = 60.0
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+
+async def agreed_plan(growth: Growth, wanted: int) -> Plan:
+    """Return the cluster's number of partitions: set by its first start, kept in Redis, the same for every node."""
+    await growth.propose(wanted)
+    return await growth.plan() or Plan(wanted)
 
 
 async def when_there(call: Callable[[], Awaitable[T]], what: str) -> T:

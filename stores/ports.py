@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from stores.access import AccessObject as AccessObject
+from stores.access import AccessStore as AccessStore
 from stores.attempts import Attempt as Attempt
 from stores.attempts import AttemptPage as AttemptPage
 from stores.attempts import AttemptQuery as AttemptQuery
 from stores.attempts import DeliveryLog as DeliveryLog
 from stores.attempts import LoggedAttempt as LoggedAttempt
+from stores.audit import AuditEntry as AuditEntry
+from stores.audit import AuditLog as AuditLog
+from stores.audit import AuditPage as AuditPage
+from stores.audit import AuditQuery as AuditQuery
 from stores.replays import Replay as Replay
 from stores.replays import Replays as Replays
 from stores.subscriptions import Put as Put
@@ -245,6 +251,8 @@ class Database(Protocol):
     subscriptions: SubscriptionStore
     delivery_log: DeliveryLog
     replays: Replays
+    access: AccessStore
+    audit: AuditLog
 
     async def migrate(self) -> list[str]:
         """Bring the schema up to date and return the names of the migrations applied now.

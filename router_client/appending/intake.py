@@ -21,6 +21,9 @@ MAX_DELAY = timedelta(days=30)
 Accepted = tuple[str, NewRecord] | EventRouterError
 """An event's id and what is to be appended of it, or why it is refused."""
 
+Check = Callable[[str, int], None]
+"""What an event must pass besides: given its topic and its encoded bytes, it raises an EventRouterError to refuse."""
+
 
 class Intake:
     """Turns event objects into records.
@@ -35,29 +38,33 @@ class Intake:
         self._now_us = now_us
         self._max_event_bytes = max_event_bytes
 
-    def read(self, body: object) -> Accepted:
+    def read(self, body: object, check: Check | None = None) -> Accepted:
         """Take an event object, encoded or not; a fault of one is returned in its place."""
         try:
             if type(body) is Kept and len(body.body) <= self._max_event_bytes:
+                if check is not None:
+                    check(body.type, len(body.body))
                 return body.id, self._placed(body.id, body.correlation_id, body.priority, body.body, True)
             if isinstance(body, Kept | Raw):
                 body = loads(body.body if isinstance(body, Kept) else bytes(body), "event")
             values = checked(body)
-            return self._record(complete(values), "id" in values)
+            return self._record(complete(values), "id" in values, check)
         except EventRouterError as error:
             return error
 
-    def take(self, event: Event) -> Accepted:
+    def take(self, event: Event, check: Check | None = None) -> Accepted:
         """Take an event that is built already."""
         try:
-            return self._record(event.to_object(), True)
+            return self._record(event.to_object(), True, check)
         except EventRouterError as error:
             return error
 
-    def _record(self, event: dict[str, Any], id_was_chosen: bool) -> tuple[str, NewRecord]:
+    def _record(self, event: dict[str, Any], id_was_chosen: bool, check: Check | None) -> tuple[str, NewRecord]:
         if "deliver_at" in event or "expires_at" in event:
             self._check_times(event.get("deliver_at"), event.get("expires_at"))
         body = encode_object(event, self._max_event_bytes)
+        if check is not None:
+            check(event["type"], len(body))
         event_id = event["id"]
         return event_id, self._placed(event_id, event["correlation_id"], event["priority"], body, id_was_chosen)
 

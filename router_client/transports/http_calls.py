@@ -9,6 +9,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
+from router_client.credentials import authorization, tls_of
 from router_client.errors import ClosedError, ConnectionLost, EventRouterError, Overloaded, from_problem
 from router_client.options import ClientOptions
 
@@ -46,7 +47,9 @@ class HttpCalls:
         limit = aiohttp.ClientTimeout(
             total=timeout_s or self._options.request_timeout_s, sock_connect=self._options.connect_timeout_s
         )
-        sent = {**({"content-type": "application/json"} if body is not None else {}), **(headers or {})}
+        sent = {**authorization(self._options), **(headers or {})}
+        if body is not None:
+            sent.setdefault("content-type", "application/json")
         try:
             async with self._opened().request(
                 method, self._base + path, params=query, data=body, headers=sent, timeout=limit
@@ -69,9 +72,8 @@ class HttpCalls:
         if self._closed:
             raise ClosedError("the client is closed")
         if self._session is None:
-            token = self._options.token
-            headers = {"authorization": f"Bearer {token}"} if token else None
-            self._session = aiohttp.ClientSession(headers=headers)
+            tls = tls_of(self._options) if self._base.startswith("https:") else True
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls))
         return self._session
 
 

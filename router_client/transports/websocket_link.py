@@ -14,6 +14,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
 from router_client import wire
+from router_client.credentials import tls_of, token_of
 from router_client.errors import ConnectionLost, EventRouterError, Unavailable, from_problem
 from router_client.options import ClientOptions
 
@@ -24,6 +25,9 @@ WAITING_BYTES = 64 * 1024
 """What may wait for the system to take it before a sender has to."""
 
 _log = logging.getLogger(__name__)
+_wire_log = logging.getLogger(f"{__name__}.wire")
+# At the level debug the library writes out frames, and the token in the first of them.
+_wire_log.setLevel(logging.INFO)
 
 
 class Link(ClientConnection):
@@ -71,10 +75,12 @@ async def dial(url: str, options: ClientOptions) -> Link:
                 close_timeout=min(1.0, options.close_timeout_s),
                 max_size=MAX_FRAME_BYTES,
                 create_connection=Link,
+                logger=_wire_log,
+                ssl=tls_of(options) if url.startswith("wss:") else None,
             )
             assert isinstance(link, Link)  # noqa: S101 - as it was told to be
             try:
-                await _greet(link, options.token)
+                await _greet(link, token_of(options))
             except BaseException:
                 link.transport.abort()
                 raise

@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 
 class Cluster:
     """The parts of ``router_node.cluster`` joined. ``questions`` are what other nodes may ask of this one, by name,
-    ``notices`` what further ones it takes up.
+    ``notices`` what further ones it takes up, with what hears their bodies.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Cluster:
         self.guests = Guests(link, pipeline.registry)
         self.doorbells = Doorbells(pipeline, link, node_id, ownership.tokens, lambda: presence.placement)
         self.questions: dict[str, Question] = {"settle": self._settle_here, "known": _known}
-        self.notices: dict[str, Callable[[], None]] = {}
+        self.notices: dict[str, Callable[[Any], None]] = {}
         self._answering: asyncio.TaskGroup | None = None
         self._strangers: set[str] = set()
         self._introduced = asyncio.Event()
@@ -246,7 +246,7 @@ class Cluster:
             self.guests.gone(sender)
             self.attachments.restarted(sender)
         elif kind in self.notices:
-            self.notices[kind]()
+            self.notices[kind](body)
 
     async def _answer(self, sender: str, ask: frames.Ask) -> None:
         question = self.questions.get(ask.what)

@@ -62,6 +62,10 @@ class Presence:
         """Seconds since Redis last answered."""
         return time.monotonic() - self._heard_at
 
+    def live(self) -> int:
+        """Return how many nodes live, as of the last round; at least this one."""
+        return max(1, len(self.roster.members))
+
     @property
     def cut_off(self) -> bool:
         """Redis has not answered for longer than a lease: this node owns nothing and can promise nothing."""

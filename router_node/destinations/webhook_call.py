@@ -74,7 +74,7 @@ class Caller:
         deadline = loop.time() + timeout_s
         session = self._secure if url.startswith("https:") else self._plain
         try:
-            self._check_literal(url)
+            check_literal(url, self._addresses)
             async with asyncio.timeout_at(deadline):
                 response = await session.post(
                     url, data=body, headers=headers, allow_redirects=False, skip_auto_headers=("Content-Type",)
@@ -88,29 +88,33 @@ class Caller:
         wait_s = retry_after(response.headers.get("Retry-After", ""), time.time())
         return Answer(f"{response.status // 100}xx", response.status, text, retry_after_s=wait_s)
 
-    def _check_literal(self, url: str) -> None:
-        """Names are checked where they are resolved; an address in the URL itself is never resolved."""
-        host = urlsplit(url).hostname or ""
-        try:
-            ip_address(host.partition("%")[0])
-        except ValueError:
-            return
-        rule = self._addresses.may_be_called if url.startswith("https:") else self._addresses.is_allowed
-        if not rule(host):
-            raise AddressRefused(f"{host} is no address that may be called")
+
+def check_literal(url: str, addresses: Addresses) -> None:
+    """Raise AddressRefused for an address in the URL itself that may not be called: it is never resolved, and so not
+    checked as names are.
+    """
+    host = urlsplit(url).hostname or ""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return
+    rule = addresses.may_be_called if url.startswith("https:") else addresses.is_allowed
+    if not rule(host):
+        raise AddressRefused(f"{host} is no address that may be called")
 
 
 @asynccontextmanager
 async def calling(addresses: Addresses, resolver: Callable[[], Resolving] = SystemNames) -> AsyncIterator[Caller]:
     """Make a caller for the length of a block. Plain http:// reaches only addresses that the operator allowed."""
     async with (
-        _session(resolver(), addresses.may_be_called) as secure,
-        _session(resolver(), addresses.is_allowed) as plain,
+        guarded_session(resolver(), addresses.may_be_called) as secure,
+        guarded_session(resolver(), addresses.is_allowed) as plain,
     ):
         yield Caller(secure, plain, addresses)
 
 
-def _session(resolver: Resolving, rule: Callable[[str], bool]) -> aiohttp.ClientSession:
+def guarded_session(resolver: Resolving, rule: Callable[[str], bool]) -> aiohttp.ClientSession:
+    """Return a session that connects only to addresses that the ``rule`` lets pass, whatever names resolve to."""
     connector = aiohttp.TCPConnector(
         resolver=GuardedResolver(resolver, rule),
         use_dns_cache=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,9 +14,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router_client.errors import NotFound
 from router_node.contract import Engine, Management
+from router_node.edges.auditing import Auditing
 from router_node.edges.bodies import Bodies
 from router_node.edges.conduct import Conduct
 from router_node.edges.connections import Connections
+from router_node.edges.door import Door
+from router_node.edges.http_access import AccessRoutes
 from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
 from router_node.edges.http_documents import DocumentRoutes
@@ -26,9 +29,12 @@ from router_node.edges.http_heard import HeardPublishes, Publishes
 from router_node.edges.http_operations import OperationRoutes
 from router_node.edges.http_replays import ReplayRoutes
 from router_node.edges.http_subscriptions import SubscriptionRoutes
+from router_node.edges.lasting import Lasting
 from router_node.edges.limits import Limits
 from router_node.edges.problems import Guard, problem_response, routing_problem
+from router_node.edges.security import Security
 from router_node.edges.sse import StreamRoutes
+from router_node.edges.watch import Watch
 from router_node.edges.websocket import WebSocketEndpoint
 from router_node.edges.websocket_session import Identity
 
@@ -36,24 +42,28 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class App:
-    """The ASGI application of a node; ``connections`` is what has to end before the node may.
+    """The ASGI application of a node; ``connections`` is what has to end before the node may, ``loops`` run with it.
 
-    ``publishes`` may be asked past ASGI for what ``publish`` answers.
+    ``publishes`` may be asked past ASGI for what ``publish`` answers; ``routes`` is every address but the WebSocket's.
     """
 
     def __init__(
-        self, http: Starlette, publish: ASGIApp, publishes: Publishes, websocket: ASGIApp, connections: Connections
+        self,
+        http: ASGIApp,
+        publish: ASGIApp,
+        publishes: Publishes,
+        websocket: ASGIApp,
+        routes: Sequence[BaseRoute],
+        connections: Connections,
+        loops: Sequence[Callable[[], Coroutine[None, None, None]]],
     ) -> None:
         self._http = http
         self._publish = publish
         self._websocket = websocket
         self.publishes = publishes
+        self.routes = routes
         self.connections = connections
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """Every address that is served over HTTP."""
-        return self._http.routes
+        self.loops = loops
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""
@@ -76,39 +86,50 @@ def create_app(
     metrics_text: Callable[[], bytes],
     identity: Identity = Identity("", ""),  # noqa: B008 - an immutable tuple
     conduct: Conduct | None = None,
+    security: Security | None = None,
 ) -> App:
     """Put together the application that serves ``engine`` and ``management``."""
     limits = limits or Limits()
+    security = security or Security()
     bodies = Bodies(limits)
     connections = Connections(limits.max_connections, conduct or Conduct())
-    events = EventRoutes(engine, management, bodies, limits)
-    subscriptions = SubscriptionRoutes(engine, management, bodies, connections, limits)
-    deliveries = DeliveryRoutes(management, limits)
+    watch = Watch()
+    lasting = Lasting(connections, watch, security.seats)
+    door = Door(security.gate, connections.conduct, security.proxies, security.rates.request)
+    events = EventRoutes(engine, management, bodies, limits, security.rates)
+    subscriptions = SubscriptionRoutes(engine, management, bodies, lasting, limits)
+    deliveries = DeliveryRoutes(engine, management, limits)
     operations = OperationRoutes(management, bodies, connections, limits, metrics_text)
     cluster = ClusterRoutes(management.cluster, bodies)
+    auditing = Auditing(management.access)
     http = Starlette(
         routes=[
-            _resource("/v1/stream", GET=StreamRoutes(engine, connections, limits).stream),
-            *_event_routes(events, subscriptions, deliveries),
+            _resource("/v1/stream", GET=StreamRoutes(engine, lasting, limits).stream),
+            *_event_routes(events, subscriptions, deliveries, auditing),
             _resource("/v1/filters/test", POST=FilterRoutes(management.filters, bodies).test),
-            *_replay_routes(ReplayRoutes(management, bodies, limits)),
-            *_operator_routes(operations, cluster),
+            *_replay_routes(ReplayRoutes(engine, management, bodies, limits), auditing),
+            *_operator_routes(operations, cluster, auditing),
+            *_access_routes(AccessRoutes(management.access, bodies, limits), auditing),
             *_document_routes(DocumentRoutes()),
         ],
-        middleware=[Middleware(Guard)],
+        middleware=[Middleware(Guard), Middleware(door.before)],
         exception_handlers={HTTPException: routing_problem},
     )
     http.router.redirect_slashes = False
     return App(
         http,
-        Guard(_plain(events.publish)),
-        HeardPublishes(engine, bodies),
-        WebSocketEndpoint(engine, identity, connections, limits),
+        Guard(door.before(_plain(events.publish))),
+        HeardPublishes(engine, bodies, door, security.rates),
+        WebSocketEndpoint(engine, identity, connections, limits, door, security, watch),
+        http.routes,
         connections,
+        (watch.run, security.seats.keep_up),
     )
 
 
-def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes, deliveries: DeliveryRoutes) -> list[Route]:
+def _event_routes(
+    events: EventRoutes, subscriptions: SubscriptionRoutes, deliveries: DeliveryRoutes, auditing: Auditing
+) -> list[Route]:
     return [
         _resource("/v1/events", GET=events.page, POST=events.publish),
         _resource("/v1/events/{id:path}/trace", GET=events.trace),
@@ -117,40 +138,71 @@ def _event_routes(events: EventRoutes, subscriptions: SubscriptionRoutes, delive
         _resource("/v1/deliveries", GET=deliveries.page),
         _resource("/v1/subscriptions", GET=subscriptions.all),
         _resource(
-            "/v1/subscriptions/{name}", GET=subscriptions.one, PUT=subscriptions.put, DELETE=subscriptions.delete
+            "/v1/subscriptions/{name}",
+            GET=subscriptions.one,
+            PUT=auditing.change("subscription.put", subscriptions.put),
+            DELETE=auditing.change("subscription.delete", subscriptions.delete),
         ),
         _resource("/v1/subscriptions/{name}/pull", POST=subscriptions.pull),
         _resource("/v1/subscriptions/{name}/settle", POST=subscriptions.settle),
     ]
 
 
-def _replay_routes(replays: ReplayRoutes) -> list[Route]:
+def _replay_routes(replays: ReplayRoutes, auditing: Auditing) -> list[Route]:
     return [
-        _resource("/v1/replays", GET=replays.list, POST=replays.start),
-        _resource("/v1/replays/{id}", GET=replays.one, DELETE=replays.cancel),
-        _resource("/v1/subscriptions/{name}/pause", POST=replays.pause),
-        _resource("/v1/subscriptions/{name}/resume", POST=replays.resume),
-        _resource("/v1/subscriptions/{name}/seek", POST=replays.seek),
+        _resource("/v1/replays", GET=replays.list, POST=auditing.change("replay.start", replays.start, told=True)),
+        _resource("/v1/replays/{id}", GET=replays.one, DELETE=auditing.change("replay.cancel", replays.cancel)),
+        _resource("/v1/subscriptions/{name}/pause", POST=auditing.change("subscription.pause", replays.pause)),
+        _resource("/v1/subscriptions/{name}/resume", POST=auditing.change("subscription.resume", replays.resume)),
+        _resource("/v1/subscriptions/{name}/seek", POST=auditing.change("subscription.seek", replays.seek)),
     ]
 
 
-def _operator_routes(operations: OperationRoutes, cluster: ClusterRoutes) -> list[Route]:
+def _operator_routes(operations: OperationRoutes, cluster: ClusterRoutes, auditing: Auditing) -> list[Route]:
+    change = auditing.change
     return [
         _resource("/v1/dead-letters", GET=operations.letters),
         _resource("/v1/dead-letters/counts", GET=operations.letter_counts),
-        _resource("/v1/dead-letters/replay", POST=operations.replay_letters),
-        _resource("/v1/dead-letters/purge", POST=operations.purge_letters),
-        _resource("/v1/dead-letters/{id}", GET=operations.letter, DELETE=operations.delete_letter),
+        _resource("/v1/dead-letters/replay", POST=change("dead_letters.replay", operations.replay_letters, told=True)),
+        _resource("/v1/dead-letters/purge", POST=change("dead_letters.purge", operations.purge_letters, told=True)),
+        _resource(
+            "/v1/dead-letters/{id}",
+            GET=operations.letter,
+            DELETE=change("dead_letters.purge", operations.delete_letter),
+        ),
         _resource("/v1/nodes", GET=cluster.nodes),
-        _resource("/v1/nodes/{id:path}/drain", POST=cluster.drain, DELETE=cluster.undrain),
+        _resource(
+            "/v1/nodes/{id:path}/drain",
+            POST=change("node.drain", cluster.drain),
+            DELETE=change("node.undrain", cluster.undrain),
+        ),
         _resource("/v1/nodes/{id:path}", GET=cluster.node),
         _resource("/v1/partitions", GET=cluster.partitions),
-        _resource("/v1/partitions/grow", POST=cluster.grow),
-        _resource("/v1/partitions/rebalance", POST=cluster.rebalance),
+        _resource("/v1/partitions/grow", POST=change("partitions.grow", cluster.grow, told=True)),
+        _resource("/v1/partitions/rebalance", POST=change("partitions.rebalance", cluster.rebalance, told=True)),
         _resource("/v1/partitions/{number}", GET=cluster.partition),
         _resource("/healthz", GET=operations.healthz),
         _resource("/readyz", GET=operations.readyz),
         _resource("/metrics", GET=operations.metrics),
+    ]
+
+
+def _access_routes(access: AccessRoutes, auditing: Auditing) -> list[Route]:
+    attempt = auditing.attempt
+    return [
+        _resource("/v1/keys", GET=access.keys, POST=attempt("key.create", access.create_key)),
+        _resource("/v1/keys/{id}/rotate", POST=attempt("key.rotate", access.rotate_key)),
+        _resource("/v1/keys/{id}", DELETE=attempt("key.revoke", access.revoke_key)),
+        _resource("/v1/policies", GET=access.policies),
+        _resource(
+            "/v1/policies/{name}",
+            GET=access.policy,
+            PUT=attempt("policy.put", access.put_policy),
+            DELETE=attempt("policy.delete", access.delete_policy),
+        ),
+        _resource("/v1/audit", GET=access.audit),
+        _resource("/v1/auth/me", GET=access.me),
+        _resource("/v1/auth/can-i", GET=access.can_i),
     ]
 
 

@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 
 from router_client.wire import MAX_CREDIT, MAX_REF, MAX_REF_CHARS, VERSION
 from router_node.edges.limits import Limits
-from router_node.edges.openapi import consuming, dead_letters, deliveries, events, problems, subscription_schemas
+from router_node.edges.openapi import (
+    consuming,
+    dead_letters,
+    deliveries,
+    events,
+    keys,
+    problems,
+    subscription_schemas,
+)
 from router_node.edges.openapi.parts import Json, asked, boolean, integer, listed, maybe, ref, text, told
 
 PATH = "/v1/ws"
@@ -48,9 +56,15 @@ def _answering(op: str, **members: Json) -> Json:
 
 CLIENT = {
     "hello": Frame(
-        f"Comes first, within {LIMITS.hello_timeout_s:g} seconds.",
-        _sent("hello", ("version",), version={"const": VERSION}, token=maybe(text())),
-        {"op": "hello", "version": VERSION},
+        f"Comes first, within {LIMITS.hello_timeout_s:g} seconds. Where security is on, `token` shows an API key or a "
+        "JSON Web Token, unless the upgrade has shown one, or a certificate.",
+        _sent(
+            "hello",
+            ("version",),
+            version={"const": VERSION},
+            token=maybe(text("A key or a JSON Web Token.")),
+        ),
+        {"op": "hello", "version": VERSION, "token": keys.SECRET},
         "welcome",
     ),
     "publish": Frame(
@@ -159,11 +173,35 @@ NODE = {
     "pong": Frame("Answers a ping.", _answering("pong"), {"op": "pong", "ref": "p-1"}),
 }
 
+CLOSINGS = {
+    1001: "The node stops.",
+    1002: "It was no WebSocket frame.",
+    1007: "A text message was not UTF-8.",
+    1008: "The first frame was not a hello, or none came in time.",
+    1009: "A message was larger than `limits.max_frame_bytes`.",
+    1011: "No answer to WebSocket pings, or a fault of the node, which its log explains.",
+    1013: "Credentials cannot be checked now, or there are as many connections as one may have: try again later.",
+    4008: "Too many frames waited to be read.",
+    4009: "Too many frames made no sense.",
+    4401: "No valid credentials, or no longer: revoked, expired.",
+}
+"""Why a node closes a connection, by the code it closes it with."""
+
+SCHEMES: Json = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key or a JSON Web Token, with the upgrade or as the `token` of the hello.",
+    },
+    "certificate": {"type": "X509", "description": "A client certificate."},
+}
+
 ABOUT = (
     "One connection to `/v1/ws` carries everything an application needs. Every frame is one JSON object in one text "
     "message; `op` says what it is. Members that are not described are refused; what a node says may gain members. A "
-    "frame that is wrong never closes the connection: it is answered with an `error`. docs/websocket.md has the whole "
-    "conversation, and the close codes."
+    "frame that is wrong does not close the connection: it is answered with an `error`. docs/websocket.md has the "
+    "whole conversation.\n\nA node closes a connection with one of these codes: "
+    + " ".join(f"{code}: {why}" for code, why in CLOSINGS.items())
 )
 
 
@@ -179,11 +217,19 @@ def document() -> Json:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"node": {"host": "localhost:8080", "protocol": "ws", "description": "Any node."}},
+        "servers": {
+            "node": {
+                "host": "localhost:8080",
+                "protocol": "ws",
+                "description": "Any node; `wss` where it serves TLS.",
+                "security": [{"$ref": f"#/components/securitySchemes/{name}"} for name in SCHEMES],
+            }
+        },
         "channels": {
             "conversation": {
                 "address": PATH,
                 "title": "A conversation",
+                "x-close-codes": {str(code): why for code, why in CLOSINGS.items()},
                 "messages": {op: {"$ref": f"#/components/messages/{op}"} for op in frames},
             }
         },
@@ -194,6 +240,7 @@ def document() -> Json:
         "components": {
             "messages": {op: _message(op, frame) for op, frame in frames.items()},
             "schemas": _schemas(),
+            "securitySchemes": SCHEMES,
         },
     }
 

@@ -26,6 +26,10 @@ class Fault(StrEnum):
     BAD_REQUESTS = "bad_requests"
     SLOW_HEADS = "slow_heads"
     CROWDED_OUT = "crowded_out"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
+    CERTIFICATES_IGNORED = "certificates_ignored"
 
 
 TOLD = {
@@ -38,6 +42,10 @@ TOLD = {
     Fault.BAD_REQUESTS: "a client sends what is no request of HTTP, or too long a head",
     Fault.SLOW_HEADS: "a client connected and sent no request, or not the whole of its head",
     Fault.CROWDED_OUT: "connections that rest are closed for new ones: the node has as many as it may",
+    Fault.UNAUTHENTICATED: "a client shows no credentials, or none that are valid",
+    Fault.FORBIDDEN: "a client asks for what no policy allows it",
+    Fault.RATE_LIMITED: "a client asks for more than its policies allow it a second",
+    Fault.CERTIFICATES_IGNORED: "a client certificate came in a header from no trusted proxy",
 }
 
 

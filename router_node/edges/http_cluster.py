@@ -10,7 +10,9 @@ from router_client.errors import InvalidInput, NotFound
 from router_client.json_input import only
 from router_node.contract import ClusterDesk
 from router_node.edges.bodies import Bodies, integer, query
+from router_node.edges.door import access_of
 from router_node.edges.problems import json_response
+from router_node.security.permission import check_manage
 
 
 class ClusterRoutes:
@@ -22,11 +24,13 @@ class ClusterRoutes:
 
     async def nodes(self, request: Request) -> Response:
         """GET /v1/nodes."""
+        check_manage(access_of(request), "read")
         query(request)
         return json_response({"nodes": await self._cluster.nodes()})
 
     async def node(self, request: Request) -> Response:
         """GET /v1/nodes/{id}."""
+        check_manage(access_of(request), "read")
         query(request)
         name = request.path_params["id"]
         for each in await self._cluster.nodes():
@@ -44,12 +48,14 @@ class ClusterRoutes:
 
     async def partitions(self, request: Request) -> Response:
         """GET /v1/partitions."""
+        check_manage(access_of(request), "read")
         query(request)
         growth = await self._cluster.growth()
         return json_response({"partitions": await self._cluster.partitions(), "growth": growth})
 
     async def partition(self, request: Request) -> Response:
         """GET /v1/partitions/{n}."""
+        check_manage(access_of(request), "read")
         query(request)
         number = request.path_params["number"]
         for each in await self._cluster.partitions():
@@ -59,6 +65,7 @@ class ClusterRoutes:
 
     async def grow(self, request: Request) -> Response:
         """POST /v1/partitions/grow: 202, as growing goes on after the answer."""
+        check_manage(access_of(request), "write")
         query(request)
         body = only(await self._bodies.json(request), "to")
         if "to" not in body:
@@ -68,11 +75,13 @@ class ClusterRoutes:
 
     async def rebalance(self, request: Request) -> Response:
         """POST /v1/partitions/rebalance: 202, as partitions move after the answer."""
+        check_manage(access_of(request), "write")
         query(request)
         only(await self._bodies.json(request))
         return json_response({"moving": await self._cluster.rebalance()}, 202)
 
     async def _set_draining(self, request: Request, *, undo: bool, status: int) -> Response:
+        check_manage(access_of(request), "write")
         query(request)
         only(await self._bodies.json(request))
         await self._cluster.drain(request.path_params["id"], undo=undo)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,10 +17,13 @@ from router_client.json_input import check_depth, loads
 from router_client.kept_form import publish_body
 from router_client.topics import check_pattern
 from router_client.trace_context import extract, outgoing
-from router_node.contract import Engine, Management, Published
+from router_node.contract import Engine, Management, Published, Results
 from router_node.edges.bodies import Bodies, content_type, integer, query
+from router_node.edges.door import access_of
 from router_node.edges.limits import Limits
 from router_node.edges.problems import UnsupportedMediaType, json_response, result_object
+from router_node.security.permission import check_events, unknown_event
+from router_node.security.rates import Rates
 from stores.ports import NO_FILTER, DeadLetter, EventQuery, StoredEvent
 
 NDJSON = "application/x-ndjson"
@@ -32,9 +35,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class EventRoutes:
     """Handlers of /v1/events."""
 
-    def __init__(self, engine: Engine, management: Management, bodies: Bodies, limits: Limits) -> None:
+    def __init__(self, engine: Engine, management: Management, bodies: Bodies, limits: Limits, rates: Rates) -> None:
         self._engine = engine
         self._management = management
+        self._rates = rates
         self._bodies = bodies
         self._limits = limits
 
@@ -50,19 +54,22 @@ class EventRoutes:
 
     async def page(self, request: Request) -> Response:
         """GET /v1/events."""
-        page = await self._management.events(self._event_query(request))
+        wanted = self._event_query(request)
+        check_events(access_of(request), wanted.type)
+        page = await self._management.events(wanted)
         return json_response({"events": [orjson.Fragment(event.body) for event in page.events], "next": page.next})
 
     async def one(self, request: Request) -> Response:
         """GET /v1/events/{id}."""
         query(request)
-        event = await self._management.event(request.path_params["id"])
+        event = await self._event(request)
         return Response(event.body, media_type="application/json")
 
     async def trace(self, request: Request) -> Response:
         """GET /v1/events/{id}/trace: the event, its correlation in order of acceptance, and its dead letters."""
         query(request)
-        event = await self._management.event(request.path_params["id"])
+        event = await self._event(request)
+        grants = access_of(request).grants
         related = EventQuery(correlation_id=event.correlation_id, descending=False, limit=self._limits.max_page)
         page = await self._management.events(related)
         letters, searched_all = await self._letters_of(event)
@@ -70,11 +77,26 @@ class EventRoutes:
             {
                 "event": orjson.Fragment(event.body),
                 "accepted_at": moment(event.accepted_at_us),
-                "correlation": [orjson.Fragment(other.body) for other in page.events],
-                "dead_letters": [letter_object(letter) for letter in letters],
-                "complete": page.next is None and searched_all,
+                "correlation": [
+                    orjson.Fragment(other.body) for other in page.events if grants.may_read_events(other.type)
+                ],
+                "dead_letters": [
+                    letter_object(letter) for letter in letters if grants.may_handle_letters(letter.event_type or ">")
+                ],
+                # Nobody is told whether there is anything that they may not see.
+                "complete": page.next is None
+                and searched_all
+                and grants.may_read_events(">")
+                and grants.may_handle_letters(">"),
             }
         )
+
+    async def _event(self, request: Request) -> StoredEvent:
+        """Return the event that a request names. Raises NotFound, also for one that who asks may not read."""
+        event = await self._management.event(request.path_params["id"])
+        if not access_of(request).grants.may_read_events(event.type):
+            raise unknown_event(event.id)
+        return event
 
     # -- publishing, by format
 
@@ -95,8 +117,8 @@ class EventRoutes:
         document = self._document(request, body)
         if isinstance(document, list):
             self._check_batch(len(document))
-            return _results(await self._engine.publish(document, ack=ack))
-        return _single(await self._engine.publish([document], ack=ack))
+            return _results(await self._publish(request, document, ack))
+        return _single(await self._publish(request, [document], ack))
 
     @staticmethod
     def _document(request: Request, body: bytes) -> object:
@@ -114,7 +136,7 @@ class EventRoutes:
         read = [_line(line, f"line {number}") for number, line in lines]
         objects = [each for each in read if not isinstance(each, EventRouterError)]
         _carry_trace(request, objects)
-        answers = iter(await self._engine.publish(objects, ack=ack))
+        answers = iter(await self._publish(request, objects, ack))
         return _results([each if isinstance(each, EventRouterError) else next(answers) for each in read])
 
     async def _publish_cloudevent(self, request: Request, body: bytes, ack: str) -> Response:
@@ -122,12 +144,20 @@ class EventRoutes:
             event = cloudevents.read_structured(body)
         else:
             event = cloudevents.read_binary(_single_headers(request), body)
-        return _single(await self._engine.publish_events([event], ack=ack))
+        return _single(await self._publish_events(request, [event], ack))
 
-    async def _publish_cloudevents(self, _: Request, body: bytes, ack: str) -> Response:
+    async def _publish_cloudevents(self, request: Request, body: bytes, ack: str) -> Response:
         events: list[Event | EventRouterError] = cloudevents.read_batch(body)
         self._check_batch(len(events))
-        return _results(await self._engine.publish_events(events, ack=ack))
+        return _results(await self._publish_events(request, events, ack))
+
+    async def _publish(self, request: Request, objects: Sequence[object], ack: str) -> Results:
+        permit = await self._rates.permit(access_of(request), len(objects))
+        return await self._engine.publish(objects, ack=ack, permit=permit)
+
+    async def _publish_events(self, request: Request, events: Sequence[Event | EventRouterError], ack: str) -> Results:
+        permit = await self._rates.permit(access_of(request), len(events))
+        return await self._engine.publish_events(events, ack=ack, permit=permit)
 
     def _check_batch(self, count: int) -> None:
         if count > self._limits.max_batch:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from router_node.contract import FilterDesk
 from router_node.edges.bodies import Bodies, query
+from router_node.edges.door import access_of
 from router_node.edges.problems import json_response
 
 
@@ -20,4 +21,4 @@ class FilterRoutes:
     async def test(self, request: Request) -> Response:
         """POST /v1/filters/test."""
         query(request)
-        return json_response(await self._desk.test(await self._bodies.json(request)))
+        return json_response(await self._desk.test(await self._bodies.json(request), access=access_of(request)))

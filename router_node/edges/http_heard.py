@@ -14,7 +14,10 @@ from router_client.json_input import loads
 from router_client.kept_form import publish_body
 from router_node.contract import Engine, Published, Results
 from router_node.edges.bodies import Bodies
+from router_node.edges.door import Door
 from router_node.edges.problems import problem_response, result_object, unexpected
+from router_node.security.gate import OPEN, Access
+from router_node.security.rates import Rates
 
 Head = Iterable[tuple[bytes, bytes]]
 """The headers of a request or an answer, the names in lower case."""
@@ -34,14 +37,14 @@ class Answer(NamedTuple):
 class Publishes(Protocol):
     """Takes publishes that have come whole, without ASGI; each may be left to it, which then has to take it."""
 
-    def takes(self, head: Head) -> bool:
-        """Tell by its headers whether a POST to /v1/events may be heard, before its body is looked at.
+    def takes(self, head: Head) -> Access | None:
+        """Tell by its headers whether a POST to /v1/events may be heard, before its body is looked at: whose it is.
 
-        Whatever has to be known of who asks is looked at here; what cannot be known at once is left to ASGI.
+        None leaves it to ASGI, also where it cannot be known at once who asks.
         """
         ...
 
-    def hear(self, body: bytes, answer: Callable[[Answer], None]) -> bool:
+    def hear(self, body: bytes, access: Access, answer: Callable[[Answer], None]) -> bool:
         """Take a publish, and ``answer`` it once, on the event loop and perhaps before this returns.
 
         False leaves it to ASGI: nothing is done, and nothing will be answered.
@@ -55,28 +58,33 @@ class HeardPublishes:
     It answers what EventRoutes.publish does, byte for byte, without its tasks and its objects for each request.
     """
 
-    def __init__(self, engine: Engine, bodies: Bodies) -> None:
+    def __init__(self, engine: Engine, bodies: Bodies, door: Door, rates: Rates) -> None:
         self._engine = engine
         self._bodies = bodies
+        self._door = door
+        self._rates = rates
 
-    def takes(self, head: Head) -> bool:
+    def takes(self, head: Head) -> Access | None:
         """See Publishes."""
         for name, value in head:
             if name == b"content-type":
                 if value != b"application/json":
-                    return False
+                    return None
             elif name in _TELLING or name.startswith(b"ce-"):
-                return False
-        return True
+                return None
+        return OPEN if self._door.open else self._door.remembered(head)
 
-    def hear(self, body: bytes, answer: Callable[[Answer], None]) -> bool:
+    def hear(self, body: bytes, access: Access, answer: Callable[[Answer], None]) -> bool:
         """See Publishes."""
-        if not body.startswith(b"{") or not self._bodies.hold(body):
+        if not body.startswith(b"{") or not (access is OPEN or self._rates.ready(access)):
+            return False
+        if not self._bodies.hold(body):
             return False
         published = partial(self._published, body, answer)
         try:
+            permit = self._rates.permit_now(access, 1)
             event = publish_body(body)
-            self._engine.begin_publish([loads(body) if event is None else event], published)
+            self._engine.begin_publish([loads(body) if event is None else event], published, permit)
         except EventRouterError as error:
             published(error)
         except Exception as error:  # noqa: BLE001 - the border, as in Guard
@@ -86,7 +94,11 @@ class HeardPublishes:
     def _published(self, body: bytes, answer: Callable[[Answer], None], results: Results | EventRouterError) -> None:
         self._bodies.release(body)
         result = results if isinstance(results, EventRouterError) else results[0]
-        answer(_accepted(result) if isinstance(result, Published) else _answer(problem_response(result)))
+        if isinstance(result, Published):
+            answer(_accepted(result))
+        else:
+            self._door.refused(result)
+            answer(_answer(problem_response(result)))
 
 
 def _accepted(published: Published) -> Answer:

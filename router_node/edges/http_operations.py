@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -15,10 +16,13 @@ from router_client.topics import check_pattern
 from router_node.contract import Management
 from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.connections import Connections
+from router_node.edges.door import access_of
 from router_node.edges.http_deliveries import delivery_object
 from router_node.edges.http_events import letter_object
 from router_node.edges.limits import Limits
 from router_node.edges.problems import json_response
+from router_node.security.gate import Access
+from router_node.security.permission import check_letters, check_manage, unknown_letter
 from stores.ports import AttemptQuery, DeadLetter, LetterFilter
 
 LETTERS_AT_ONCE = 100
@@ -49,26 +53,31 @@ class OperationRoutes:
         """GET /healthz: the process and its event loop live; nothing else is asked."""
         return json_response({"status": "alive"})
 
-    async def readyz(self, _: Request) -> Response:
-        """GET /readyz: whether a load balancer should send requests here."""
+    async def readyz(self, request: Request) -> Response:
+        """GET /readyz: whether a load balancer should send requests here; why, to those who may look at the cluster."""
         checks = await self._management.checks()
         ready = all(check["ok"] for check in checks.values()) and not self._connections.draining
         status = "draining" if self._connections.draining else "ready" if ready else "not ready"
-        return json_response({"status": status, "checks": checks}, 200 if ready else 503)
+        details = {"checks": checks} if access_of(request).grants.may_manage("read") else {}
+        return json_response({"status": status, **details}, 200 if ready else 503)
 
-    async def metrics(self, _: Request) -> Response:
+    async def metrics(self, request: Request) -> Response:
         """GET /metrics, in the Prometheus text format."""
+        check_manage(access_of(request), "read")
         return Response(self._metrics_text(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def letters(self, request: Request) -> Response:
         """GET /v1/dead-letters."""
         values = query(request, *LETTER_CONDITIONS, "limit", "cursor")
         limit = integer(values, "limit", 1, self._limits.max_page, 100)
-        page = await self._management.letters.page(letter_filter(values), limit, values.get("cursor"))
+        wanted = letter_filter(values)
+        check_letters(access_of(request), wanted.type)
+        page = await self._management.letters.page(wanted, limit, values.get("cursor"))
         return json_response({"dead_letters": [letter_object(letter) for letter in page.letters], "next": page.next})
 
     async def letter_counts(self, request: Request) -> Response:
         """GET /v1/dead-letters/counts."""
+        check_letters(access_of(request), None)
         query(request)
         counts, complete = await self._management.letters.counts()
         found = [{"subscription": each.subscription, "reason": each.reason, "count": each.letters} for each in counts]
@@ -77,15 +86,15 @@ class OperationRoutes:
     async def letter(self, request: Request) -> Response:
         """GET /v1/dead-letters/{id}: the letter, with its history from the delivery log."""
         query(request)
-        letter = await self._management.letters.one(request.path_params["id"])
+        letter = await self._letter(request)
         return json_response({**letter_object(letter), "history": await self._history(letter)})
 
     async def delete_letter(self, request: Request) -> Response:
         """DELETE /v1/dead-letters/{id}."""
         query(request)
-        letter_id = request.path_params["id"]
-        if not await self._management.letters.purge([letter_id]):
-            raise NotFound(f"no dead letter {letter_id}", field="id")
+        letter = await self._letter(request)
+        if not await self._management.letters.purge([letter.id]):
+            raise unknown_letter(letter.id)
         return Response(status_code=204)
 
     async def replay_letters(self, request: Request) -> Response:
@@ -108,13 +117,32 @@ class OperationRoutes:
     async def _act(self, request: Request, act: Act, counted: str) -> Response:
         query(request)
         body = only(await self._bodies.json(request), "ids", "all", *LETTER_CONDITIONS)
-        letter_ids, more = await self._chosen(body)
+        letter_ids, more = await self._chosen(body, access_of(request))
         done = 0
         for start in range(0, len(letter_ids), LETTERS_AT_ONCE):
             done += await act(letter_ids[start : start + LETTERS_AT_ONCE])
         return json_response({counted: done, "more": more})
 
-    async def _chosen(self, body: dict[str, Any]) -> tuple[list[str], bool]:
+    async def _letter(self, request: Request) -> DeadLetter:
+        """Return the letter that a request names. Raises NotFound, also for one that who asks may not handle."""
+        letter = await self._management.letters.one(request.path_params["id"])
+        if not _may_handle(access_of(request), letter):
+            raise unknown_letter(letter.id)
+        return letter
+
+    async def _own(self, letter_ids: list[str], access: Access) -> list[str]:
+        """Return those of the letters that are there and may be handled."""
+        if access.grants.may_handle_letters(">"):
+            return letter_ids
+        found: list[str] = []
+        for each in letter_ids:
+            with suppress(NotFound):
+                letter = await self._management.letters.one(each)
+                if _may_handle(access, letter):
+                    found.append(each)
+        return found
+
+    async def _chosen(self, body: dict[str, Any], access: Access) -> tuple[list[str], bool]:
         """Return the letters a request names, and whether there are more than one call takes.
 
         All are found before the first is touched: one that fails again at once must not come round a second time.
@@ -128,8 +156,9 @@ class OperationRoutes:
                 raise InvalidInput("a list of dead letter ids", field="ids")
             if len(ids) > self._limits.max_letters:
                 raise InvalidInput(f"at most {self._limits.max_letters} ids", field="ids")
-            return ids, False
+            return await self._own(ids, access), False
         wanted = letter_filter(body)
+        check_letters(access, wanted.type)
         found: list[str] = []
         cursor: str | None = None
         while len(found) < self._limits.max_letters:
@@ -140,6 +169,10 @@ class OperationRoutes:
             if cursor is None:
                 return found, False
         return found, True
+
+
+def _may_handle(access: Access, letter: DeadLetter) -> bool:
+    return access.grants.may_handle_letters(letter.event_type or ">")
 
 
 def letter_filter(values: Mapping[str, Any]) -> LetterFilter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +17,19 @@ from router_node.cluster.scopes import public_name
 from router_node.contract import Delivery, Engine, Management
 from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.conduct import Fault
-from router_node.edges.connections import Connections
+from router_node.edges.door import access_of
+from router_node.edges.lasting import Lasting
 from router_node.edges.limits import Limits
 from router_node.edges.paging import NamePage, cursor_at
 from router_node.edges.preconditions import etag, expected
 from router_node.edges.problems import json_response
 from router_node.edges.settling import settlement
+from router_node.edges.standing import no_longer, own_subscription
+from router_node.security.gate import Access
+from router_node.security.permission import may_see, unknown_subscription
 
+SCANS = 10
+"""So many times a listing looks for more when the node's subscriptions are not those of who asks."""
 LOOK_S = 0.1
 """The shortest wait of a pull: so long may the engine take to hand over what is there."""
 
@@ -31,32 +38,58 @@ class SubscriptionRoutes:
     """Handlers of /v1/subscriptions."""
 
     def __init__(
-        self, engine: Engine, management: Management, bodies: Bodies, connections: Connections, limits: Limits
+        self,
+        engine: Engine,
+        management: Management,
+        bodies: Bodies,
+        lasting: Lasting,
+        limits: Limits,
     ) -> None:
         self._engine = engine
         self._management = management
         self._bodies = bodies
-        self._connections = connections
+        self._lasting = lasting
         self._limits = limits
 
     async def put(self, request: Request) -> Response:
         """PUT /v1/subscriptions/{name}."""
         query(request)
         body = await self._bodies.json(request)
-        created, spec = await self._management.put_subscription(request.path_params["name"], body, expected(request))
+        access, asked = access_of(request), expected(request)
+        created, spec = await self._management.put_subscription(request.path_params["name"], body, asked, access=access)
         return json_response(spec, 201 if created else 200, etag(spec["revision"]))
 
     async def all(self, request: Request) -> Response:
         """GET /v1/subscriptions, in the order of their names."""
         page = NamePage.asked(query(request, "limit", "cursor"), self._limits.max_page)
-        found = await self._management.subscriptions(page.first, page.limit + 1)
-        after = cursor_at(found.pop()["name"]) if len(found) > page.limit else None
+        found, after = await self._visible(page, access_of(request))
         return json_response({"subscriptions": [_public(each) for each in found], "next": after})
+
+    async def _visible(self, page: NamePage, access: Access) -> tuple[list[dict[str, Any]], str | None]:
+        """Return those of a page that may be seen, and the cursor of the next.
+
+        It looks on for as long as it finds too few, so that a cursor is, but for the last of many scans, a name that
+        may be seen: one that may not is nobody's business.
+        """
+        found: list[dict[str, Any]] = []
+        first, most = page.first, page.limit + 1
+        for _ in range(SCANS):
+            scanned = await self._management.subscriptions(first, most)
+            found += [each for each in scanned if may_see(access, each["topics"])]
+            if len(found) > page.limit:
+                return found[: page.limit], cursor_at(found[page.limit]["name"])
+            if len(scanned) < most:
+                return found, None
+            first, most = f"{scanned[-1]['name']}\0", self._limits.max_page  # the least that comes after that name
+        return found, cursor_at(first)
 
     async def one(self, request: Request) -> Response:
         """GET /v1/subscriptions/{name}."""
         query(request)
-        found = await self._management.subscription(request.path_params["name"])
+        name = request.path_params["name"]
+        found = await self._management.subscription(name)
+        if not may_see(access_of(request), found["topics"]):
+            raise unknown_subscription(name)
         return json_response(_public(found), headers=etag(found["revision"]))
 
     async def delete(self, request: Request) -> Response:
@@ -64,7 +97,8 @@ class SubscriptionRoutes:
         backlog = query(request, "backlog").get("backlog", "refuse")
         if backlog not in ("discard", "refuse"):
             raise InvalidInput("one of discard, refuse", field="backlog")
-        name, discard = request.path_params["name"], backlog == "discard"
+        name = own_subscription(self._engine, access_of(request), request.path_params["name"])
+        discard = backlog == "discard"
         await self._management.delete_subscription(name, discard_backlog=discard, expected=expected(request))
         return Response(status_code=204)
 
@@ -74,9 +108,11 @@ class SubscriptionRoutes:
         body = only(await self._bodies.json(request), "max", "wait_s")
         most = integer(body, "max", 1, self._limits.max_pull, min(100, self._limits.max_pull))
         wait_s = self._wait_s(body.get("wait_s", 0))
-        puller = _Puller()
-        with self._connections.admitted(puller.stir):
-            attachment = self._engine.attach(request.path_params["name"], puller, most)
+        access = access_of(request)
+        name = own_subscription(self._engine, access, request.path_params["name"])
+        puller = _Puller(lambda: no_longer(self._engine, access, name))
+        async with self._lasting.admitted(access, puller.stir, puller.look):
+            attachment = self._engine.attach(name, puller, most)
             handed_over = False
             try:
                 await puller.first(request, wait_s)
@@ -92,9 +128,10 @@ class SubscriptionRoutes:
         """POST /v1/subscriptions/{name}/settle."""
         query(request)
         said = wire.read_settle(await self._bodies.json(request))
-        unknown = await self._engine.settle(request.path_params["name"], settlement(said))
+        name = own_subscription(self._engine, access_of(request), request.path_params["name"])
+        unknown = await self._engine.settle(name, settlement(said))
         if unknown:
-            self._connections.conduct.passing(Fault.UNKNOWN_DELIVERIES, ", ".join(unknown[:5]), len(unknown))
+            self._lasting.conduct.passing(Fault.UNKNOWN_DELIVERIES, ", ".join(unknown[:5]), len(unknown))
         return json_response({"unknown": unknown})
 
     def _wait_s(self, value: object) -> float:
@@ -110,7 +147,8 @@ def _public(subscription: dict[str, Any]) -> dict[str, Any]:
 class _Puller:
     """The consumer behind one pull: it waits for the first deliveries, and takes what came with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, why_not: Callable[[], EventRouterError | None]) -> None:
+        self._why_not = why_not
         self.deliveries: list[Delivery] = []
         self.error: EventRouterError | None = None
         self.abandoned = False
@@ -125,6 +163,12 @@ class _Puller:
         """See Consumer."""
         self.error = error
         self._stirred.set()
+
+    def look(self) -> None:
+        """Wait no longer if this may not go on."""
+        error = self._why_not()
+        if error is not None:
+            self.ended(error)
 
     def stir(self) -> None:
         """Wait no longer: the node stops."""

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from router_client.errors import EventRouterError, InvalidInput, NotFound, Overloaded
+from router_client.errors import EventRouterError, InvalidInput, NotFound, Overloaded, Unauthenticated
 from router_node.contract import Published
 
 log = structlog.get_logger(__name__)
@@ -51,8 +51,10 @@ def unexpected(error: Exception, where: str) -> Unexpected:
 
 
 def problem_response(error: EventRouterError, headers: dict[str, str] | None = None) -> Response:
-    """Return an error as an answer, with Retry-After when it says when to try again."""
+    """Return an error as an answer, with Retry-After when it says when to try again, or how to authenticate."""
     headers = dict(headers or {})
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="event-router"'
     if isinstance(error, Overloaded):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     body = orjson.dumps(error.problem())

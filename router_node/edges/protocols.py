@@ -18,9 +18,12 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request
 
 from router_node.edges.app import App
+from router_node.edges.certificates import CERTIFICATE, of_connection
 from router_node.edges.conduct import Fault
 from router_node.edges.http_heard import Answer, Publishes, header_lines
 from router_node.edges.websocket_session import SOCKET
+from router_node.security.gate import NOBODY, Access
+from router_node.security.principal import Certificate
 
 MAX_HEAD_BYTES = 64 * 1024
 GATHERED_BYTES = 16 * 1024
@@ -108,13 +111,17 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     _head_bytes: int | None = None
+    _certificate: Certificate | None = None
     _publishes: Publishes | None = None
     _body: bytes | None = None
     """What was read of a publish that may be heard."""
+    _access: Access = NOBODY
+    """Whose publish that is."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """See uvicorn."""
         super().connection_made(transport)
+        self._certificate = of_connection(transport)
         self.transport = cast(asyncio.Transport, _Gathering(transport))
         if isinstance(self.config.app, App):
             self._publishes = self.config.app.publishes
@@ -141,6 +148,8 @@ class HttpProtocol(HttpToolsProtocol):
         """See uvicorn."""
         self._head_bytes = 0
         super().on_message_begin()
+        if self._certificate is not None:
+            cast(dict[str, object], self.scope)[CERTIFICATE] = self._certificate
 
     def on_headers_complete(self) -> None:
         """See uvicorn."""
@@ -156,13 +165,21 @@ class HttpProtocol(HttpToolsProtocol):
             and self.parser.get_method() == b"POST"
             and (self.cycle is None or self.cycle.response_complete)
             and self._publishes is not None
+            and self._certificate is None
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
             and not self.parser.should_upgrade()
             and not self.expect_100_continue
             and not self.flow.write_paused
-            and self._publishes.takes(self.headers)
+            and self._is_taken(self._publishes)
         )
+
+    def _is_taken(self, publishes: Publishes) -> bool:
+        access = publishes.takes(self.headers)
+        if access is None:
+            return False
+        self._access = access
+        return True
 
     def on_body(self, body: bytes) -> None:
         """See uvicorn."""
@@ -183,7 +200,7 @@ class HttpProtocol(HttpToolsProtocol):
         assert self._publishes is not None  # noqa: S101 - it may be heard
         before, heard = self.cycle, _Heard()
         self.cycle = cast(RequestResponseCycle, heard)
-        if self._publishes.hear(body, partial(self._answer, heard)):
+        if self._publishes.hear(body, self._access, partial(self._answer, heard)):
             self._body = None
             return True
         self.cycle = before
@@ -234,6 +251,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             cast(dict[str, object], self.scope["extensions"])[SOCKET] = self
+            certificate = of_connection(self.transport)
+            if certificate is not None:
+                cast(dict[str, object], self.scope)[CERTIFICATE] = certificate
 
     def send_receive_event_to_app(self) -> None:
         """See uvicorn."""

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 import structlog
@@ -22,6 +23,8 @@ from router_node.edges.http_protocol import BoundedHttp
 from router_node.edges.limits import Limits
 from router_node.edges.lobby import Lobby
 from router_node.edges.protocols import WebSocketProtocol, bound_unread
+from router_node.edges.security import Security
+from router_node.edges.tls import Files, Tls
 from router_node.edges.websocket_session import Identity
 
 BACKLOG = 2048
@@ -74,36 +77,61 @@ async def serve(
     *,
     host: str,
     port: int,
+    security: Security,
 ) -> None:
     """Serve until ``stop`` is set, then let what is under way end, for a bounded time, and return.
 
     ``ready`` is told the address, such as ``http://127.0.0.1:8080``, once connections are taken; port 0 takes a free
-    one. Raises OSError when the address cannot be listened on. Cancelling it closes everything at once.
+    one. Raises OSError when the address cannot be listened on or the TLS files cannot be used.
+    Cancelling it closes everything at once.
     """
     limits = Limits(max_event_bytes=settings.max_event_bytes, max_body_bytes=settings.max_body_bytes)
     identity = Identity(settings.node_id, settings.cluster)
-    app = create_app(engine, management, limits=limits, metrics_text=metrics_text, identity=identity, conduct=conduct)
+    tls = _tls(settings)
+    app = create_app(
+        engine,
+        management,
+        limits=limits,
+        metrics_text=metrics_text,
+        identity=identity,
+        conduct=conduct,
+        security=security,
+    )
     listener = listen(host, port, reuse_port=settings.reuse_port)
     with listener:
-        ready_at = f"http://{_shown(host)}:{listener.getsockname()[1]}"
-        await serve_app(app, listener, limits, stop, lambda: ready(ready_at))
+        ready_at = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
+        await serve_app(app, listener, limits, stop, lambda: ready(ready_at), tls)
 
 
 async def serve_app(
-    app: App, listener: socket.socket, limits: Limits, stop: asyncio.Event, ready: Callable[[], None]
+    app: App,
+    listener: socket.socket,
+    limits: Limits,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    tls: Tls | None = None,
 ) -> None:
     """Serve ``app`` on a listening socket until ``stop`` is set; see :func:`serve`."""
     bound_unread(listener, limits.unread_s)
     lobby = Lobby(limits, app.connections.conduct)
-    server = _Server(_config(app, limits, lobby), ready)
+    config = _config(app, limits, lobby)
+    if tls is not None:
+        config.load()
+        config.ssl = tls.context
+    server = _Server(config, ready)
     async with asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(lobby.watch(), name="http lobby")
         serving = tasks.create_task(server.serve(sockets=[listener]), name="http server")
         stopping = tasks.create_task(stop.wait(), name="http server stop")
+        loops = [tasks.create_task(loop(), name="edges") for loop in app.loops]
+        if tls is not None:
+            loops.append(tasks.create_task(tls.keep_up(), name="TLS files"))
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not await app.connections.drain(limits.drain_s + 1):
             log.warning("connections did not end in time", left=len(app.connections))
+        for loop in loops:
+            loop.cancel()
         server.should_exit = True
         await asyncio.wait([serving])
         watching.cancel()
@@ -142,13 +170,22 @@ def _config(app: App, limits: Limits, lobby: Lobby) -> uvicorn.Config:
         lifespan="off",
         interface="asgi3",
         log_config=None,
-        log_level=logging.ERROR,  # what clients do wrong is counted, and said once a minute, by Conduct
+        # What clients do wrong is counted, and said once a minute, by Conduct. At the level debug uvicorn would write
+        # out each WebSocket's headers and frames, and the tokens in them.
+        log_level=logging.ERROR,
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=math.ceil(limits.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(limits.drain_s),
     )
+
+
+def _tls(settings: Settings) -> Tls | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    client_ca = Path(settings.tls_client_ca) if settings.tls_client_ca is not None else None
+    return Tls(Files(Path(settings.tls_cert), Path(settings.tls_key), client_ca, settings.tls_client_auth))
 
 
 def _shown(host: str) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 import orjson
@@ -25,8 +25,11 @@ from router_client.spec import SubscriptionSpec
 from router_node.contract import Attachment, Delivery, Engine, Settlement
 from router_node.edges.bodies import integer
 from router_node.edges.conduct import Client, Fault
-from router_node.edges.connections import Connections
+from router_node.edges.door import access_of
+from router_node.edges.lasting import Lasting
 from router_node.edges.limits import Limits
+from router_node.edges.standing import no_longer_within
+from router_node.security.permission import check_topics
 
 CREDIT = 100
 HEARTBEAT = b": \n\n"
@@ -41,17 +44,26 @@ PARAMETERS = ("topic", "filter", "buffer", "overflow")
 class StreamRoutes:
     """Handler of GET /v1/stream."""
 
-    def __init__(self, engine: Engine, connections: Connections, limits: Limits) -> None:
+    def __init__(self, engine: Engine, lasting: Lasting, limits: Limits) -> None:
         self._engine = engine
-        self._connections = connections
+        self._lasting = lasting
         self._limits = limits
 
     async def stream(self, request: Request) -> Response:
         """Open a stream; what is wrong with the request is answered before it begins."""
-        stream = EventStream(self._limits, self._connections.conduct.client(request.client))
-        with ExitStack() as stack:
-            stack.enter_context(self._connections.admitted(stream.drain))
-            stream.attached = await self._engine.open(_spec(request.query_params), stream, CREDIT)
+        access = access_of(request)
+        spec = _spec(request.query_params)
+        check_topics(access, spec.topics, "topic")
+        stream = EventStream(self._limits, self._lasting.conduct.client(request.client))
+
+        def look() -> None:
+            error = no_longer_within(access, spec.topics)
+            if error is not None:
+                stream.dismiss(error)
+
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._lasting.admitted(access, stream.drain, look))
+            stream.attached = await self._engine.open(spec, stream, CREDIT)
             stream.closing = stack.pop_all()
         return stream
 
@@ -64,7 +76,7 @@ class EventStream(Response):
         self.status_code = 200
         self.background = None
         self.attached: Attachment | None = None
-        self.closing = ExitStack()
+        self.closing = AsyncExitStack()
         self._limits = limits
         self._waiting: deque[Delivery] = deque()
         self._stirred = asyncio.Event()
@@ -80,6 +92,11 @@ class EventStream(Response):
         """See Consumer."""
         self._end(_message({"event": "error", "data": orjson.dumps({"code": error.code, "detail": error.detail})}))
 
+    def dismiss(self, error: EventRouterError) -> None:
+        """End, as its client may see no more, not even what waits."""
+        self._waiting.clear()
+        self.ended(error)
+
     def drain(self) -> None:
         """End: the node stops. The client comes back by itself, to another node."""
         self._end(_message({"event": "draining", "data": b"{}"}))
@@ -90,7 +107,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until it ends."""
-        with self.closing:
+        async with self.closing:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     leaving = tasks.create_task(self._client_leaves(receive))

@@ -9,19 +9,29 @@ from functools import partial
 from typing import NamedTuple, Protocol, assert_never
 
 from router_client import wire
-from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, TooLarge
+from router_client.errors import (
+    EventRouterError,
+    Forbidden,
+    InvalidInput,
+    Overloaded,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 from router_node.contract import Engine, Results
 from router_node.edges.conduct import Client, Fault
 from router_node.edges.limits import Limits
 from router_node.edges.problems import result_object, unexpected
-from router_node.edges.settling import by_subscription
 from router_node.edges.websocket_outbox import Outbox, Sink
-from router_node.edges.websocket_subscription import OpenSubscription
+from router_node.edges.websocket_subscriptions import OpenSubscriptions
+from router_node.security.gate import NOBODY, OPEN, Access
+from router_node.security.permit import Permit
+from router_node.security.rates import Rates
+from router_node.security.seats import Seats
 
 SOCKET = "event_router.socket"
 """The name under which a connection's Socket stands among the extensions of its ASGI scope."""
-
-MAX_NAMED = 20
 
 
 class Closing(NamedTuple):
@@ -33,6 +43,8 @@ class Closing(NamedTuple):
 
 NO_HELLO = Closing(1008, "the first frame must be a hello")
 NONSENSE = Closing(4009, "too many frames that make no sense")
+UNAUTHENTICATED = Closing(4401, "no valid credentials, or no longer")
+NOT_NOW = Closing(1013, "credentials cannot be checked now; try again later")
 SLOW_READER = Closing(4008, "slow reader: too many frames wait to be read")
 GOING_AWAY = Closing(1001, "the node is stopping")
 
@@ -59,6 +71,17 @@ class Socket(Sink, Protocol):
         ...
 
 
+class Entrance(NamedTuple):
+    """How a session learns whose it is, and what bounds it: ``admit`` takes the token of its hello, if any.
+
+    It raises Unauthenticated, and Unavailable while that cannot be known.
+    """
+
+    admit: Callable[[str | None], Awaitable[Access]]
+    rates: Rates
+    seats: Seats
+
+
 class Session:
     """See the module.
 
@@ -67,7 +90,13 @@ class Session:
     to the engine in that order too, and answered as they are done, each by its ref.
     """
 
-    def __init__(self, engine: Engine, identity: Identity, limits: Limits, client: Client, socket: Socket) -> None:
+    def __init__(
+        self, engine: Engine, identity: Identity, limits: Limits, client: Client, socket: Socket, entrance: Entrance
+    ) -> None:
+        self._entrance = entrance
+        self._rates = entrance.rates
+        self._access: Access = NOBODY
+        self._leave_seat: Callable[[], None] = lambda: None
         self._client = client
         self._engine = engine
         self._identity = identity
@@ -81,8 +110,7 @@ class Session:
         self._publishing = 0
         self._publish_ended = asyncio.Event()
         self._confirming: set[asyncio.Task[None]] = set()
-        self._by_name: dict[str, OpenSubscription] = {}
-        self._by_key: dict[str, OpenSubscription] = {}
+        self._subscriptions = OpenSubscriptions(engine, limits, self._outbox, client)
         self._tasks = asyncio.TaskGroup()
         self._reading: asyncio.Task[None] | None = None
         self._closing: Closing | None = None
@@ -110,9 +138,24 @@ class Session:
                     task.cancel()
         finally:
             self._over = True
-            for subscription in list(self._by_name.values()):
-                subscription.close()
+            self._leave_seat()
+            self._subscriptions.close()
         return self._closing
+
+    def look(self) -> None:
+        """End what the client's credential allows no longer: the session, or subscriptions of it."""
+        if self._held_up and self._access is NOBODY:
+            return  # not greeted yet
+        try:
+            _ = self._access.grants
+        except Unauthenticated as error:
+            self._end_unauthenticated(error)
+            return
+        self._subscriptions.look(self._access)
+
+    def _end_unauthenticated(self, error: Unauthenticated) -> None:
+        self._outbox.put(wire.error(error))
+        self._end(UNAUTHENTICATED)
 
     def drain(self) -> None:
         """End soon, because the node stops: read no more, answer what is under way, and close."""
@@ -164,13 +207,13 @@ class Session:
 
     @property
     def _may_take(self) -> bool:
-        return self._outbox.has_room and self._publishing < self._limits.max_publishes_in_flight
+        in_bounds = self._outbox.has_room and self._publishing < self._limits.max_publishes_in_flight
+        return in_bounds and (self._access is OPEN or self._rates.ready(self._access))
 
     async def _read(self) -> None:
         try:
-            if not await self._greet():
-                self._client.did(Fault.NO_HELLO)
-                self._closing = NO_HELLO
+            self._closing = self._closing or await self._greet()
+            if self._closing is not None:
                 return
             while True:
                 frame = await self._next()
@@ -181,6 +224,7 @@ class Session:
                     await self._outbox.room()
                     if self._publishing >= self._limits.max_publishes_in_flight:
                         await self._next_publish_ended()
+                    await self._rates.refill(self._access)
                 self._take(frame)
         except EOFError:
             return
@@ -201,22 +245,36 @@ class Session:
             self._socket.resume()
             await self._more.wait()
 
-    async def _greet(self) -> bool:
+    async def _greet(self) -> Closing | None:
+        """Hear the hello and find out who says it; returns how to close the connection when that fails."""
         ref = None
         try:
             async with asyncio.timeout(self._limits.hello_timeout_s):
                 await self._something_held()
             body = wire.decode(_text(self._held.popleft()))
             ref = wire.ref_of(body)
-            if not isinstance(wire.read_frame(body), wire.Hello):
+            hello = wire.read_frame(body)
+            if not isinstance(hello, wire.Hello):
                 raise InvalidInput("the first frame must be a hello", field="op")
+            access = await self._entrance.admit(hello.token)
+            self._leave_seat = await self._entrance.seats.take(access)
+            self._access = access
         except EventRouterError as error:
             self._outbox.put(wire.error(error, ref=ref))
-            return False
+            if isinstance(error, Unauthenticated):
+                self._client.did(Fault.UNAUTHENTICATED)
+                return UNAUTHENTICATED
+            if isinstance(error, Unavailable | Overloaded):
+                return NOT_NOW
+            return self._no_hello()
         except TimeoutError:
-            return False
+            return self._no_hello()
         self._outbox.put(wire.welcome(*self._identity, self._limits.announced()))
-        return True
+        return None
+
+    def _no_hello(self) -> Closing:
+        self._client.did(Fault.NO_HELLO)
+        return NO_HELLO
 
     def _take(self, text: str | None) -> None:
         ref = None
@@ -228,6 +286,7 @@ class Session:
                 return
             body = wire.decode(_text(text))
             ref = wire.ref_of(body)
+            _ = self._access.grants  # its credential holds still
             self._handle(wire.read_frame(body))
         except Exception as error:  # noqa: BLE001 - the border: a fault of ours costs one frame, not the connection
             self._failed(error, ref)
@@ -239,21 +298,27 @@ class Session:
             times = self._client.did(Fault.BAD_FRAMES, str(error))
             if times >= self._limits.max_bad_frames:
                 self._end(NONSENSE)
+        elif isinstance(error, Unauthenticated):
+            self._end(UNAUTHENTICATED)
+        elif isinstance(error, Forbidden):
+            self._client.did(Fault.FORBIDDEN, str(error))
+        elif isinstance(error, RateLimited):
+            self._client.did(Fault.RATE_LIMITED, str(error))
 
     def _handle(self, frame: wire.Frame) -> None:
         match frame:
             case wire.Settle():
-                self._settle(frame)
+                self._subscriptions.settle(frame)
             case wire.Publish():
                 self._publish(frame)
             case wire.Credit():
-                self._credit(frame.name, frame.add)
+                self._subscriptions.credit(frame.name, frame.add)
             case wire.Subscribe():
                 self._held.appendleft(frame)
                 self._held_up = True
                 self._call_reader()
             case wire.Unsubscribe():
-                self._unsubscribe(frame)
+                self._subscriptions.unsubscribe(frame)
             case wire.Ping():
                 self._outbox.put(wire.pong(frame.ref))
             case wire.Hello():
@@ -266,17 +331,18 @@ class Session:
     def _publish(self, frame: wire.Publish) -> None:
         if len(frame.events) > self._limits.max_batch:
             raise TooLarge(f"{len(frame.events)} events; the limit is {self._limits.max_batch}", field="events")
+        permit = self._rates.permit_now(self._access, len(frame.events))
         if frame.ack == "accepted":
-            self._engine.begin_publish(frame.events, partial(self._published, frame.ref))
+            self._engine.begin_publish(frame.events, partial(self._published, frame.ref), permit)
         else:
-            task = self._tasks.create_task(self._publish_confirmed(frame), name="websocket publish")
+            task = self._tasks.create_task(self._publish_confirmed(frame, permit), name="websocket publish")
             self._confirming.add(task)
             task.add_done_callback(self._confirming.discard)
         self._publishing += 1
 
-    async def _publish_confirmed(self, frame: wire.Publish) -> None:
+    async def _publish_confirmed(self, frame: wire.Publish, permit: Permit | None) -> None:
         try:
-            self._published(frame.ref, await self._engine.publish(frame.events, ack=frame.ack))
+            self._published(frame.ref, await self._engine.publish(frame.events, ack=frame.ack, permit=permit))
         except EventRouterError as error:
             self._published(frame.ref, error)
         except Exception as error:  # noqa: BLE001 - the border, as in _take
@@ -298,70 +364,10 @@ class Session:
 
     async def _open(self, frame: wire.Subscribe) -> None:
         try:
-            await self._subscribe(frame)
+            await self._rates.request(self._access)
+            await self._subscriptions.open(frame, self._access)
         except Exception as error:  # noqa: BLE001 - the border, as in _take
             self._failed(error, frame.ref)
-
-    async def _subscribe(self, frame: wire.Subscribe) -> None:
-        name = frame.spec.name
-        if name in self._by_name:
-            raise Conflict("open on this connection already", field="name")
-        if len(self._by_name) >= self._limits.max_subscriptions_per_connection:
-            raise TooLarge(f"at most {self._limits.max_subscriptions_per_connection} on a connection", field="name")
-        subscription = OpenSubscription(name, self._outbox, self._ended)
-        self._by_name[name] = self._by_key[subscription.key] = subscription
-        try:
-            subscription.attachment = await self._engine.open(frame.spec, subscription, frame.credit)
-        except BaseException:
-            self._forget(subscription)
-            raise
-        self._outbox.put(wire.subscribed(frame.ref, name))
-        subscription.lot.held = False
-        self._outbox.put_lot(subscription.lot)
-
-    def _unsubscribe(self, frame: wire.Unsubscribe) -> None:
-        subscription = self._named(frame.name)
-        subscription.close()
-        self._forget(subscription)
-        self._outbox.put(wire.unsubscribed(frame.ref, frame.name))
-
-    def _credit(self, name: str, more: int) -> None:
-        attachment = self._named(name).attachment
-        if attachment is not None:
-            attachment.add_credit(more)
-
-    def _settle(self, frame: wire.Settle) -> None:
-        parts, unknown = by_subscription(frame, self._by_key)
-        for key, part in parts.items():
-            attachment = self._by_key[key].attachment
-            if attachment is not None:
-                unknown += [f"{key}.{own_id}" for own_id in attachment.settle(part)]
-        if unknown:
-            self._report_unknown(frame.ref, unknown)
-        for name, more in frame.credit.items():
-            self._credit(name, more)
-
-    def _report_unknown(self, ref: wire.Ref | None, unknown: list[str]) -> None:
-        named = ", ".join(unknown[:MAX_NAMED]) + (", ..." if len(unknown) > MAX_NAMED else "")
-        self._client.did(Fault.UNKNOWN_DELIVERIES, named, len(unknown))
-        error = NotFound(f"{len(unknown)} not in flight on this connection: {named}", field="delivery_id")
-        self._outbox.put(wire.error(error, ref=ref, unknown=unknown))
-
-    def _ended(self, subscription: OpenSubscription, error: EventRouterError) -> None:
-        subscription.lot.clear()
-        self._forget(subscription)
-        self._outbox.put(wire.error(error, name=subscription.lot.name))
-
-    def _forget(self, subscription: OpenSubscription) -> None:
-        if self._by_name.get(subscription.lot.name) is subscription:
-            del self._by_name[subscription.lot.name]
-        self._by_key.pop(subscription.key, None)
-
-    def _named(self, name: str) -> OpenSubscription:
-        subscription = self._by_name.get(name)
-        if subscription is None:
-            raise NotFound(f"no subscription {name} is open on this connection", field="name")
-        return subscription
 
 
 def _text(frame: str | wire.Subscribe | None) -> str:

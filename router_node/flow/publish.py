@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
-from router_client.appending.intake import ACK_LEVELS, Accepted, Intake
-from router_client.errors import EventRouterError, InvalidInput, Unavailable
+from router_client.appending.intake import ACK_LEVELS, Accepted, Check, Intake
+from router_client.errors import EventRouterError, Forbidden, InvalidInput, Unavailable
 from router_client.event import MAX_EVENT_BYTES, Event
 from router_node.contract import Published, Results
 from router_node.log.port import NewRecord
+from router_node.security.permit import Permit
 
 Appended = list[tuple[NewRecord, bool | EventRouterError]]
 HandIn = Callable[[Sequence[NewRecord], Callable[[Appended | EventRouterError], None]], None]
@@ -39,20 +40,29 @@ class Publisher:
         self._append_replicated = append_replicated
         self._stored = stored
         self._refused = refused
+        self.forbidden = 0
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> Results:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine.publish."""
-        return await self._publish([self._intake.read(body) for body in objects], ack)
+        check = self._checking(permit)
+        return await self._publish([self._intake.read(body, check) for body in objects], ack)
 
-    async def publish_events(self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted") -> Results:
+    async def publish_events(
+        self, events: Sequence[Event | EventRouterError], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> Results:
         """See Engine.publish_events."""
-        return await self._publish(
-            [self._intake.take(event) if isinstance(event, Event) else event for event in events], ack
-        )
+        check = self._checking(permit)
+        taken = [self._intake.take(event, check) if isinstance(event, Event) else event for event in events]
+        return await self._publish(taken, ack)
 
-    def begin(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin(
+        self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None], permit: Permit | None
+    ) -> None:
         """See Engine.begin_publish."""
-        accepted = [self._intake.read(body) for body in objects]
+        check = self._checking(permit)
+        accepted = [self._intake.read(body, check) for body in objects]
         self._hand_in(self._append, accepted, [each[1] for each in accepted if type(each) is tuple], done)
 
     async def _publish(self, accepted: Sequence[Accepted], ack: str) -> Results:
@@ -88,6 +98,16 @@ class Publisher:
     async def _when_stored(self, results: Results) -> Results:
         stored = await self._stored({each.id for each in results if isinstance(each, Published)})
         return [each if not isinstance(each, Published) or each.id in stored else _not_stored(each) for each in results]
+
+    def _checking(self, permit: Permit | None) -> Check | None:
+        return None if permit is None else partial(self._check, permit)
+
+    def _check(self, permit: Permit, topic: str, size: int) -> None:
+        try:
+            permit.check(topic, size)
+        except Forbidden:
+            self.forbidden += 1
+            raise
 
 
 def _resolve(answer: asyncio.Future[Results], results: Results | EventRouterError) -> None:

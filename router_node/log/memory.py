@@ -8,7 +8,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from itertools import islice
 
-from router_client.errors import Overloaded
+from router_client.errors import InvalidInput, Overloaded
 from router_node.log.memory_queue import MemoryQueue
 from router_node.log.port import (
     MAX_BATCH_EVENTS,
@@ -72,6 +72,11 @@ class MemoryLog:
         self._due: dict[int, list[tuple[int, bytes, LaneKey]]] = defaultdict(list)
         self._outbox: dict[tuple[int, str], int] = {}
         self._fed: dict[int, bool] = defaultdict(bool)
+
+    async def append_replicated(self, records: Sequence[NewRecord]) -> list[Answer]:
+        """Raise InvalidInput: a log in memory has no replicas."""
+        del records
+        raise InvalidInput("an embedded node has no replicas; use accepted or stored", field="ack")
 
     async def append(self, records: Sequence[NewRecord]) -> list[Answer]:
         """See IngestLog."""

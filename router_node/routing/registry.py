@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import nsmallest
 
-from router_client.errors import Conflict, NotFound
+from router_client.errors import Conflict
 from router_client.event import MAX_EVENT_BYTES
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
@@ -20,6 +20,7 @@ from router_node.routing.name_order import NameOrder
 from router_node.routing.route import Receiver, Route
 from router_node.routing.route_table import Document, RouteTable
 from router_node.routing.subscription import Subscription
+from router_node.security.permission import unknown_subscription
 
 MAX_SUBSCRIPTIONS = 1_000_000
 LOOKED_AT_ONCE = 100
@@ -216,5 +217,5 @@ class Registry:
     def _found(self, name: str) -> Subscription:
         found = self._by_name.get(name)
         if found is None:
-            raise NotFound(f"no subscription named {name}; create it with PUT /v1/subscriptions/{name}", field="name")
+            raise unknown_subscription(name)
         return found

@@ -44,10 +44,24 @@ class _Open:
     limits = Limits()
 
 
+OPEN: Access = _Open()
+"""The standing of everybody where security is off."""
+
+
+class _Nobody:
+    principal = Principal("nobody")
+    grants = Grants(())
+    limits = Limits()
+
+
+NOBODY: Access = _Nobody()
+"""The standing of who shows no credentials, where that much is let in: it may do nothing."""
+
+
 class OpenGate:
     """The gate of a node whose security is off: anyone may do anything."""
 
     async def admit(self, credentials: Credentials) -> Access:
         """See Gate."""
         del credentials
-        return _Open()
+        return OPEN

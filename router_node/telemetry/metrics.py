@@ -16,8 +16,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from router_node.cluster.cluster import Cluster
 from router_node.destinations.webhook import Counts
 from router_node.edges.conduct import TOLD, Conduct, Fault
+from router_node.edges.security import Security
 from router_node.pipeline import Pipeline
 from router_node.retention import Retention
+from router_node.secured import Secured
 
 Read = Callable[[], float]
 
@@ -25,7 +27,7 @@ Read = Callable[[], float]
 class Metrics:
     """The instruments of one node; ``text`` is the page of /metrics in the Prometheus text format."""
 
-    def __init__(self, pipeline: Pipeline, retention: Retention, webhooks: Counts) -> None:
+    def __init__(self, pipeline: Pipeline, retention: Retention, webhooks: Counts, secured: Secured) -> None:
         self._registry = CollectorRegistry()
         self._provider = MeterProvider(
             [PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)],
@@ -82,7 +84,11 @@ class Metrics:
         self._counter("er_attempts_expired", "Attempts removed as old by this node", lambda: retention.expired)
         self._pipeline = pipeline
         self._measure_webhooks(webhooks)
+        self._measure_security(secured)
         self.conduct = Conduct()
+        self._measure_clients()
+
+    def _measure_clients(self) -> None:
         for fault in Fault:
             self._counter(f"er_client_{fault}", TOLD[fault], lambda fault=fault: self.conduct.counts[fault])  # type: ignore[misc]
 
@@ -101,6 +107,22 @@ class Metrics:
         self._gauge(
             "er_webhook_breakers_open", "Webhooks left alone because they keep failing", lambda: w.open_breakers
         )
+
+    def _measure_security(self, s: Secured) -> None:
+        self._gauge("er_keys", "API keys that this node knows", lambda: s.directory.keys)
+        self._gauge("er_access_revision", "Change of keys and policies that this node is at", lambda: s.sync.revision)
+        self._counter("er_access_looks_failed", "Looks for changes of keys that failed", lambda: s.sync.failed_looks)
+        self._gauge("er_audit_waiting", "Entries on their way to the audit log", lambda: s.trail.waiting)
+        self._counter("er_audit_dropped", "Entries the audit log had no room for", lambda: s.trail.dropped)
+
+    def measure_bounds(self, security: Callable[[], Security]) -> None:
+        """Measure what bounds clients, too."""
+        publisher = self._pipeline.publisher
+        self._counter("er_events_forbidden", "Events refused by a policy", lambda: publisher.forbidden)
+        self._counter("er_rate_asked", "Calls to the cluster's buckets", lambda: security().rates.asked)
+        self._counter("er_rate_unanswered", "Such calls without an answer in time", lambda: security().rates.unanswered)
+        self._gauge("er_rate_principals", "Principals whose rates are remembered", lambda: len(security().rates))
+        self._gauge("er_seats", "Connections of principals that may have so many only", lambda: len(security().seats))
 
     def watch(self, cluster: Cluster) -> None:
         """Measure the node's part in a cluster too."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
+from ssl import CertificateError
 from typing import Any
 
 import asyncpg
@@ -108,6 +109,8 @@ class PostgresConnection:
             async with asyncio.timeout(self.bounds.connect_s):
                 pool = await self._made()
             return pool, await pool.acquire(timeout=self.bounds.connect_s)
+        except CertificateError:
+            raise  # a ValueError too, and for DRIVER_ERRORS below
         except ValueError:
             # Not chained: the driver's message may quote a piece of the password.
             raise StoreUnavailable(

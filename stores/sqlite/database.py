@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stores.ports import DeliveryLog, EventStore, Outbox, Replays, SubscriptionStore
+from stores.ports import AccessStore, AuditLog, DeliveryLog, EventStore, Outbox, Replays, SubscriptionStore
+from stores.sqlite.access import SqliteAccess
+from stores.sqlite.audit import SqliteAudit
 from stores.sqlite.connection import SqliteConnection
 from stores.sqlite.dead_letters import SqliteDeadLetters
 from stores.sqlite.delivery_log import SqliteDeliveryLog
@@ -14,7 +16,7 @@ from stores.sqlite.subscriptions import SqliteSubscriptions
 
 
 class SqliteDatabase:
-    """Events, subscriptions, dead letters and the delivery log in one file."""
+    """Events, subscriptions, dead letters, logs, keys and policies in one file."""
 
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
@@ -23,6 +25,8 @@ class SqliteDatabase:
         self.subscriptions: SubscriptionStore = SqliteSubscriptions(connection)
         self.delivery_log: DeliveryLog = SqliteDeliveryLog(connection)
         self.replays: Replays = SqliteReplays(connection)
+        self.access: AccessStore = SqliteAccess(connection)
+        self.audit: AuditLog = SqliteAudit(connection)
         self.dead_letters = SqliteDeadLetters(connection)
 
     @classmethod

@@ -58,6 +58,12 @@ def test_a_node_tells_where_clients_reach_it(listen: str, advertise: str | None,
     assert Settings(listen=listen, advertise=advertise).advertised == told
 
 
+def test_a_node_with_a_certificate_tells_clients_to_come_by_tls() -> None:
+    assert (
+        Settings(listen="10.0.0.1:8080", tls_cert="node.pem", tls_key="node.key").advertised == "https://10.0.0.1:8080"
+    )
+
+
 def test_check_says_for_what_they_are_good(cli: CommandLine) -> None:
     assert cli("config", "check", "--json").documents == [{"ok": True, "command": "dev"}]
     assert cli("config", "check", "--json", ER_REDIS_URL=URL).documents == [{"ok": True, "command": "serve"}]

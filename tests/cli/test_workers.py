@@ -78,7 +78,14 @@ Start = Callable[..., Any]
 @pytest.fixture
 def start(tmp_path: Path, redis_url: str, database_url: str) -> Start:
     """Return a context manager that runs two workers, on a cluster of its own."""
-    cli = CommandLine(tmp_path, ER_REDIS_URL=redis_url, ER_DATABASE_URL=database_url, ER_NODE_ID="n", ER_LEASE_MS="500")
+    cli = CommandLine(
+        tmp_path,
+        ER_REDIS_URL=redis_url,
+        ER_DATABASE_URL=database_url,
+        ER_NODE_ID="n",
+        ER_LEASE_MS="500",
+        ER_SECURITY="off",
+    )
 
     @contextmanager
     def start(*options: str, **variables: str) -> Iterator[Parent]:

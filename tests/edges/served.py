@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from router_node.contract import Engine, Management
 from router_node.edges.app import App, create_app
 from router_node.edges.limits import Limits
+from router_node.edges.security import Security
 from router_node.edges.server import listen, serve_app
 from router_node.edges.websocket_session import Identity
 
@@ -31,22 +32,29 @@ class Served:
         self.stopped = asyncio.Event()
 
     @asynccontextmanager
-    async def link(self, *, greet: bool = True) -> AsyncIterator[Link]:
+    async def link(self, *, greet: bool = True, token: str | None = None) -> AsyncIterator[Link]:
         """Connect to the WebSocket, and greet."""
         async with connect(f"ws://127.0.0.1:{self.port}/v1/ws", compression=None, max_size=None) as connection:
             link = Link(connection)
             if greet:
-                await link.send(op="hello", version=1)
+                await link.send(op="hello", version=1, **({"token": token} if token is not None else {}))
                 assert (await link.next())["op"] == "welcome"
             yield link
 
 
 @asynccontextmanager
-async def served(engine: Engine, management: Management, **limits: Any) -> AsyncIterator[Served]:
+async def served(
+    engine: Engine, management: Management, *, security: Security | None = None, **limits: Any
+) -> AsyncIterator[Served]:
     """Serve an engine's edges on a free port until the context ends."""
     bounds = Limits(**{"drain_s": 2.0, **limits})
     app = create_app(
-        engine, management, limits=bounds, metrics_text=lambda: b"er_up 1\n", identity=Identity("node-1", "test")
+        engine,
+        management,
+        limits=bounds,
+        metrics_text=lambda: b"er_up 1\n",
+        identity=Identity("node-1", "test"),
+        security=security,
     )
     listener = listen("127.0.0.1", 0)
     server = Served(app, engine, management, listener.getsockname()[1])

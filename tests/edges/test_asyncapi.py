@@ -9,7 +9,7 @@ import pytest
 
 from router_client import wire
 from router_client.errors import InvalidInput
-from router_node.edges import asyncapi
+from router_node.edges import asyncapi, websocket, websocket_session
 from router_node.edges.limits import Limits
 from tests.edges.described import faults, resolved
 from tests.edges.served import Link, Served
@@ -93,6 +93,13 @@ async def _answer(link: Link) -> dict[str, Any]:
     while (frame := await link.next())["op"] == "deliver":
         assert faults(frame, schema("deliver"), DOCUMENT) == []
     return frame
+
+
+def test_every_code_that_a_node_closes_with_is_described() -> None:
+    said = {each.code for each in vars(websocket_session).values() if isinstance(each, websocket_session.Closing)}
+    assert len(said) > 4
+    described = DOCUMENT["channels"]["conversation"]["x-close-codes"]
+    assert {str(code) for code in said | {websocket.FAILED} | websocket.UNREADABLE.keys()} == described.keys()
 
 
 async def test_it_is_served(node: Served, http: Any) -> None:

@@ -15,6 +15,8 @@ from router_client.event import Event
 from router_node.contract import Results
 from router_node.edges.http_heard import Answer, Head, HeardPublishes
 from router_node.node import Node, embedded
+from router_node.security.gate import Access
+from router_node.security.permit import Permit
 from tests.edges.served import Served, served
 from tests.edges.test_http_publish import BAD_EVENTS
 
@@ -29,11 +31,11 @@ class Listening:
         self.heard = heard
         self.count = 0
 
-    def takes(self, head: Head) -> bool:
-        return self.heard is not None and self.heard.takes(head)
+    def takes(self, head: Head) -> Access | None:
+        return None if self.heard is None else self.heard.takes(head)
 
-    def hear(self, body: bytes, answer: Callable[[Answer], None]) -> bool:
-        heard = self.heard is not None and self.heard.hear(body, answer)
+    def hear(self, body: bytes, access: Access, answer: Callable[[Answer], None]) -> bool:
+        heard = self.heard is not None and self.heard.hear(body, access, answer)
         self.count += heard
         return heard
 
@@ -50,7 +52,9 @@ class Holding:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.node, name)
 
-    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin_publish(
+        self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None], _: Permit | None = None
+    ) -> None:
         def told(results: Results | EventRouterError) -> None:
             done(results)
             self.answered.set()

@@ -16,6 +16,7 @@ from router_client.errors import EventRouterError, Overloaded
 from router_client.event import MAX_EVENT_BYTES
 from router_node.contract import Published, Results
 from router_node.node import Node, embedded
+from router_node.security.permit import Permit
 from tests.edges.served import Served, served
 
 Http = aiohttp.ClientSession
@@ -216,12 +217,16 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.node, name)
 
-    async def publish(self, objects: Sequence[object], *, ack: str = "accepted") -> list[Published | EventRouterError]:
+    async def publish(
+        self, objects: Sequence[object], *, ack: str = "accepted", permit: Permit | None = None
+    ) -> list[Published | EventRouterError]:
         if isinstance(self.error, EventRouterError):
             return [self.error for _ in objects]
         raise self.error
 
-    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin_publish(
+        self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None], _: Permit | None = None
+    ) -> None:
         if not isinstance(self.error, EventRouterError):
             raise self.error
         done([self.error for _ in objects])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
@@ -14,14 +15,58 @@ from openapi_spec_validator import validate
 from starlette.routing import Route
 
 from router_client.errors import EventRouterError
+from router_node.config import Settings
 from router_node.edges import problems as raised
 from router_node.edges.bodies import RequestTimeout
+from router_node.edges.door import OPEN_TO_ALL
 from router_node.edges.openapi.problems import PROBLEMS
+from router_node.node import embedded
 from tests.edges.described import DOCUMENT, Operation, bodies, examples, faults, operations, resolved
-from tests.edges.served import Served
+from tests.edges.served import Served, served
+from tests.security.desk import ROOT
 
 OPERATIONS = list(operations())
 LASTING = "/v1/stream"
+
+
+class Secured(NamedTuple):
+    """A node, and a key of it that may do everything."""
+
+    url: str
+    key: str
+
+
+@asynccontextmanager
+async def _keyed(security: Literal["on", "off"]) -> AsyncIterator[Secured]:
+    settings = Settings(security=security, database_url="sqlite:///:memory:")
+    async with (
+        embedded(settings=settings) as running,
+        served(running.engine, running.management, security=running.security) as server,
+    ):
+        first = await running.management.access.keys.create(ROOT, {"name": "first", "policies": ["admin"]})
+        yield Secured(server.url, first["key"])
+
+
+@pytest.fixture
+async def secured() -> AsyncIterator[Secured]:
+    async with _keyed("on") as node:
+        yield node
+
+
+@pytest.fixture(params=["off", "on"])
+async def either(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP client of a node whose security is off, and of one that has to be shown a key."""
+    async with _keyed(request.param) as node:
+        shown = {"authorization": f"Bearer {node.key}"} if request.param == "on" else {}
+        async with aiohttp.ClientSession(node.url, headers=shown) as session:
+            yield session
+
+
+@pytest.fixture
+async def known(secured: Secured) -> AsyncIterator[aiohttp.ClientSession]:
+    """An HTTP client of ``secured`` that shows its first key."""
+    async with aiohttp.ClientSession(secured.url, headers={"authorization": f"Bearer {secured.key}"}) as session:
+        yield session
 
 
 def test_it_is_a_valid_document() -> None:
@@ -113,10 +158,13 @@ class Story:
         await self.call("POST", "/v1/events?ack=stored", more)
         _, replay, _ = await self.call("POST", "/v1/replays", {"subscription": "billing", "rate": 0.1})
         _, nodes, _ = await self.call("GET", "/v1/nodes")
+        await self.call("PUT", "/v1/policies/orders", {"publish": ["orders.>"]})
+        _, key, _ = await self.call("POST", "/v1/keys", {"name": "till", "policies": ["publisher"]})
         self.ids = {
             "/v1/events/{id}": "story",
             "/v1/dead-letters/{id}": letters[0]["id"],
             "/v1/replays/{id}": replay["id"],
+            "/v1/keys/{id}": key["id"],
             "/v1/nodes/{id}": nodes["nodes"][0]["node"],
         }
 
@@ -143,8 +191,10 @@ OTHERWISE = {
 
 
 @pytest.mark.parametrize("operation", [each for each in OPERATIONS if each.path != LASTING], ids=lambda each: each.name)
-async def test_the_example_of_a_request_is_answered_as_described(operation: Operation, http: Any) -> None:
-    story = Story(http)
+async def test_the_example_of_a_request_is_answered_as_described(
+    operation: Operation, either: aiohttp.ClientSession
+) -> None:
+    story = Story(either)
     await story.begin()
     for media_type, _, body in list(bodies(operation)) or [("application/json", None, None)]:
         status, answer, kind = await story.call(
@@ -158,6 +208,52 @@ async def test_the_example_of_a_request_is_answered_as_described(operation: Oper
             continue
         assert kind in said["content"]
         assert faults(answer, said["content"][kind]["schema"]) == []
+
+
+async def test_who_shows_nothing_gets_only_what_is_said_to_be_open(secured: Secured) -> None:
+    async with aiohttp.ClientSession(secured.url) as http:
+        story = Story(http)
+        for operation in OPERATIONS:
+            status, answer, kind = await story.call(operation.method.upper(), story.address(operation))
+            if operation.said.get("security") == []:
+                assert status == 200, operation.name
+                continue
+            assert (status, kind) == (401, "application/problem+json"), operation.name
+            assert faults(answer, DOCUMENT["components"]["schemas"]["Problem"]) == []
+    assert {each.path for each in OPERATIONS if each.said.get("security") == []} == set(OPEN_TO_ALL)
+
+
+async def test_whoever_may_do_nothing_is_answered_as_described(known: aiohttp.ClientSession, secured: Secured) -> None:
+    story = Story(known)
+    await story.begin()
+    _, made, _ = await story.call("POST", "/v1/keys", {"name": "nobody", "policies": []})
+    undescribed = []
+    for operation in OPERATIONS:
+        _, _, body = next(bodies(operation), (None, None, None))
+        status, answer, _ = await story.call(
+            operation.method.upper(), story.address(operation), body, authorization=f"Bearer {made['key']}"
+        )
+        if str(status) not in operation.said["responses"]:
+            undescribed.append((operation.name, status))
+        if status >= 400:
+            assert faults(answer, DOCUMENT["components"]["schemas"]["Problem"]) == []
+            assert status in (403, 404), (operation.name, answer)
+    assert undescribed == []
+
+
+async def test_who_asks_too_often_is_answered_as_described(known: aiohttp.ClientSession) -> None:
+    story = Story(known)
+    await story.call("PUT", "/v1/policies/slow", {"limits": {"requests_per_s": 0.1}})
+    _, made, _ = await story.call("POST", "/v1/keys", {"name": "slow", "policies": ["slow"]})
+    said = DOCUMENT["components"]["responses"]["rate_limited"]
+    for _ in range(10):
+        async with known.get("/v1/auth/me", headers={"authorization": f"Bearer {made['key']}"}) as response:
+            answer = orjson.loads(await response.read())
+            if response.status != 200:
+                break
+    assert (answer["status"], answer["code"]) == (429, "rate_limited")
+    assert faults(int(response.headers["retry-after"]), said["headers"]["Retry-After"]["schema"]) == []
+    assert faults(answer, said["content"]["application/problem+json"]["schema"]) == []
 
 
 async def test_the_example_of_a_stream_opens_one(http: Any) -> None:

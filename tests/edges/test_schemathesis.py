@@ -28,10 +28,12 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from router_node.edges.openapi import events, subscriptions
+from router_node.config import Settings
+from router_node.edges.openapi import events, policies, subscriptions
 from router_node.node import embedded
 from tests.edges.described import DOCUMENT
 from tests.edges.served import served
+from tests.security.desk import ROOT
 
 EXAMPLES = int(os.environ.get("ER_API_EXAMPLES", "40"))
 pytestmark = pytest.mark.timeout(120 + EXAMPLES)
@@ -45,6 +47,8 @@ CHECKS = [
     unsupported_method,
 ]
 LASTING = "/v1/stream"
+SHOWN: dict[str, str] = {}
+"""The headers with which the node is shown a key."""
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT).exclude(path=LASTING)
 SCHEMA.config.checks.negative_data_rejection.expected_statuses = ["400", "404", "405", "409", "412", "413", "415"]
 
@@ -59,9 +63,15 @@ def url() -> Iterator[str]:
     """A node of its own, in a loop and a thread of its own: schemathesis waits for its answers."""
     loop, started, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     found: list[str] = []
+    secured = Settings(security="on", database_url="sqlite:///:memory:")
 
     async def run() -> None:
-        async with embedded() as node, served(node.engine, node.management, max_wait_s=0.05) as server:
+        async with (
+            embedded(settings=secured) as node,
+            served(node.engine, node.management, security=node.security, max_wait_s=0.05) as server,
+        ):
+            key = await node.management.access.keys.create(ROOT, {"name": "root", "policies": ["admin"]})
+            SHOWN["authorization"] = f"Bearer {key['key']}"
             found.append(server.url)
             started.set()
             await stop.wait()
@@ -87,11 +97,13 @@ def peopled(url: str) -> str:
     ids = [each["delivery_id"] for each in pulled["deliveries"]]
     ask(url, "POST", "/v1/subscriptions/billing/settle", {"reject": ids})
     ask(url, "POST", "/v1/replays", {"subscription": "billing"})
+    ask(url, "PUT", "/v1/policies/orders", policies.ORDERS)
     return url
 
 
 def ask(url: str, method: str, path: str, body: object) -> Any:
-    request = Request(f"{url}{path}", json.dumps(body).encode(), {"content-type": "application/json"}, method=method)
+    headers = {"content-type": "application/json", **SHOWN}
+    request = Request(f"{url}{path}", json.dumps(body).encode(), headers, method=method)
     with urlopen(request, timeout=10) as response:
         return json.load(response)
 
@@ -99,4 +111,4 @@ def ask(url: str, method: str, path: str, body: object) -> Any:
 @SCHEMA.parametrize()
 @settings(max_examples=EXAMPLES, derandomize=EXAMPLES <= 40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: schemathesis.Case, peopled: str) -> None:
-    case.call_and_validate(base_url=peopled, checks=CHECKS, timeout=10)
+    case.call_and_validate(base_url=peopled, checks=CHECKS, headers=SHOWN, timeout=10)

@@ -34,6 +34,7 @@ async def test_a_node_serves_until_it_is_told_to_stop_and_leaves_signals_alone()
                 address.set_result,
                 host="127.0.0.1",
                 port=0,
+                security=node.security,
             )
         )
         url = await asyncio.wait_for(address, 5)
@@ -67,6 +68,7 @@ async def test_cancelling_breaks_off_at_once() -> None:
                 address.set_result,
                 host="127.0.0.1",
                 port=0,
+                security=node.security,
             )
         )
         url = await asyncio.wait_for(address, 5)

@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from router_client.errors import EventRouterError, Overloaded
 from router_node.contract import Published, Results
 from router_node.node import Node, embedded
+from router_node.security.permit import Permit
 from tests.edges.served import Link, Served, served
 
 GOOD = {"type": "flights.departed", "payload": {"n": 1}}
@@ -341,7 +342,9 @@ class Slow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.node, name)
 
-    def begin_publish(self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None]) -> None:
+    def begin_publish(
+        self, objects: Sequence[object], done: Callable[[Results | EventRouterError], None], _: Permit | None = None
+    ) -> None:
         self.under_way += 1
         self.begun.release()
         if self._waiting is None:

@@ -21,7 +21,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 class NodeProcess:
     """One ``event-router serve`` on 127.0.0.1, or another ``module`` with the same command line.
 
-    ``settings`` are further ER_* variables (``ER_LEASE_MS="500"``). Leaving the context kills a node that still runs.
+    ``settings`` are further ER_* variables (``ER_LEASE_MS="500"``); security is off unless they turn it on. Leaving
+    the context kills a node that still runs.
 
     >>> async with NodeProcess(redis_url=redis_url, database_url=database_url, node_id="one") as node:
     ...     await publish_to(node.url)
@@ -48,6 +49,7 @@ class NodeProcess:
             "ER_DATABASE_URL": database_url,
             "ER_LISTEN": f"127.0.0.1:{self.port}",
             "ER_CLUSTER": cluster,
+            "ER_SECURITY": "off",
             **({"ER_NODE_ID": node_id} if node_id else {}),
             **settings,
         }

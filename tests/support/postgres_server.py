@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import asyncpg
+from trustme import LeafCert
 
 from tests.support.child_process import Account, ChildProcess, ProcessFailed, ServerMissing, clean_environment
 from tests.support.ports import free_port
@@ -73,7 +74,7 @@ class PostgresServer:
     """One PostgreSQL server on 127.0.0.1 with a folder and a port that it keeps over restarts.
 
     ``durable=False`` trades safety in a crash of the machine for speed; a killed server keeps its data either way,
-    apart from the commits of the last moments.
+    apart from the commits of the last moments. With a ``certificate`` it takes TLS connections too.
 
     >>> with PostgresServer() as server:
     ...     url = asyncio.run(server.create_database())
@@ -82,12 +83,15 @@ class PostgresServer:
     matters. PostgreSQL refuses to run as root, so root runs it as ``postgres`` or ``nobody``.
     """
 
-    def __init__(self, *, durable: bool = True) -> None:
+    def __init__(self, *, durable: bool = True, certificate: LeafCert | None = None) -> None:
         self._bin = postgres_bin()
         self.account = _account()
         self.folder = Path(tempfile.mkdtemp(prefix="er-postgres-", dir=_parent_folder(self.account)))
         self.port = free_port()
         self._settings = _SETTINGS if durable else {**_SETTINGS, **_NOT_DURABLE}
+        self._certificate = certificate
+        if certificate is not None:
+            self._settings = {**self._settings, "ssl": "on"}
         self._names = (f"test_{number}" for number in itertools.count(1))
         self._process: ChildProcess | None = None
 
@@ -194,6 +198,16 @@ class PostgresServer:
             account=self.account,
         )
         initdb.finish(_INITDB_WITHIN_S)
+        if self._certificate is not None:
+            self._write("server.crt", b"".join(each.bytes() for each in self._certificate.cert_chain_pems))
+            self._write("server.key", self._certificate.private_key_pem.bytes())
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self._data / name
+        path.write_bytes(data)
+        path.chmod(0o600)
+        if self.account:
+            os.chown(path, *self.account)
 
     def _spawn(self) -> ChildProcess:
         settings = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]

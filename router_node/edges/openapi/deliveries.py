@@ -80,7 +80,7 @@ NOUN = Noun(
                 "List attempts, newest first",
                 parameters=[in_query("event", _text(), "Of the event with this id.", EVENT_ID), *_CONDITIONS],
                 answers={200: _PAGE},
-                errors=(503,),
+                errors=(404, 409, 503),
             ),
         },
         "/v1/events/{id}/deliveries": {
@@ -90,7 +90,7 @@ NOUN = Noun(
                 description="An event that nobody tried to deliver, or that there is not, has none.",
                 parameters=[ID, *_CONDITIONS],
                 answers={200: _PAGE},
-                errors=(404, 503),
+                errors=(404, 409, 503),
             ),
         },
     },

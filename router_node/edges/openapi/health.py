@@ -7,13 +7,14 @@ from router_node.edges.openapi.parts import text as _text
 
 _CHECKS = ("transport", "persistence", "queue", "workers")
 
+_CHECKED = told("Each part; only for who has `manage: read`.", **{name: ref("Check") for name in _CHECKS})
+
 SCHEMAS: dict[str, Json] = {
     "Check": told("One part of the node.", ok=boolean(), detail=_text()),
-    "Readiness": told(
-        "Whether a load balancer should send requests here.",
-        status=choice("ready", "not ready", "draining"),
-        checks=told("Each part.", **{name: ref("Check") for name in _CHECKS}),
-    ),
+    "Readiness": {
+        **told("Whether a load balancer should send requests here.", status=choice("ready", "not ready", "draining")),
+        "properties": {"status": choice("ready", "not ready", "draining"), "checks": _CHECKED},
+    },
 }
 
 
@@ -48,6 +49,7 @@ NOUN = Noun(
             "get": operation(
                 "getMetrics",
                 "Metrics",
+                description="They need `manage: read`.",
                 answers={
                     200: answer(
                         "The Prometheus text format.",

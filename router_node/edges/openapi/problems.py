@@ -13,6 +13,7 @@ from router_client.errors import (
     NotStored,
     Overloaded,
     PreconditionFailed,
+    RateLimited,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -25,8 +26,8 @@ Json = dict[str, Any]
 WITH_PARAMETERS = (400, 500)
 """What any request may meet: an unknown parameter, and a fault of the node."""
 WITH_BODY = (408, 413, 415)
-WITH_ACCESS = (401, 403)
-"""What whoever has to say who they are may meet."""
+WITH_ACCESS = (401, 403, 429, 503)
+"""What whoever has to say who they are may meet; 503: credentials cannot be checked now."""
 
 
 class Problem(NamedTuple):
@@ -82,6 +83,10 @@ PROBLEMS = (
         Overloaded("too many events wait to be appended", retry_after_s=1.0),
     ),
     Problem(
+        "The same: who asks has had what its policies allow it a second, or as many connections as it may have.",
+        RateLimited("key:billing may make 50 requests a second", retry_after_s=0.25),
+    ),
+    Problem(
         "The head of the request has too many bytes or headers.",
         HeadTooLarge("at most 65536 bytes and 100 headers", field="head"),
     ),
@@ -109,7 +114,11 @@ SCHEMA: Json = {
         "code": {"type": "string", "enum": [problem.example.code for problem in PROBLEMS]},
         "detail": {"type": "string", "description": "What is wrong, and what to do about it."},
         "field": {"type": "string", "description": "The parameter, member or header that is at fault."},
-        "retry_after_s": {"type": "number", "minimum": 0, "description": "Of `overloaded`: when to try again."},
+        "retry_after_s": {
+            "type": "number",
+            "minimum": 0,
+            "description": "Of `overloaded` and `rate_limited`: when to try again.",
+        },
     },
 }
 
