@@ -103,7 +103,8 @@ NOUN = Noun(
                 "Make a policy, or replace it",
                 description=(
                     "It holds for who is connected too, within two seconds. 403 also when it would allow what who asks "
-                    "may not do; 409 when it is built in, or was changed at the same moment. Without a body it allows nothing."
+                    "may not do; 409 when it is built in, or was changed at the same moment. "
+                    "Without a body it allows nothing."
                 ),
                 parameters=[_NAME],
                 body=takes(ref("NewPolicy"), ORDERS, required=False),
