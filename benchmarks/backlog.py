@@ -91,8 +91,7 @@ class Site:
             span.began = (await producer.result(RUN_WITHIN_S))["began"]
             await self._all_settled(skip + events)
             span.ended = time.monotonic()
-        subscriptions = (await get(self._node, "/v1/subscriptions"))["subscriptions"]
-        backlog = {each["name"]: each["backlog"] for each in subscriptions}[SUBSCRIPTION]
+        backlog = (await get(self._node, f"/v1/subscriptions/{SUBSCRIPTION}"))["backlog"]
         if backlog != events:
             raise AssertionError(f"of {events} events {backlog} wait for the subscription")
 

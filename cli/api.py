@@ -76,6 +76,14 @@ class Api:
         """Remove letters for good; returns how many there were."""
         return int((await self._post("/v1/dead-letters/purge", letter_ids))["purged"])
 
+    def subscriptions(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield every subscription's spec and state, in the order of their names."""
+        return self._pages("/v1/subscriptions", "subscriptions", {}, None)
+
+    def replays(self, limit: int) -> AsyncIterator[dict[str, Any]]:
+        """Yield up to ``limit`` replays, newest first."""
+        return self._pages("/v1/replays", "replays", {}, limit)
+
     def api_keys(self) -> AsyncIterator[dict[str, Any]]:
         """Yield all API keys, by id."""
         return self._pages("/v1/keys", "keys", {}, None)
@@ -127,10 +135,17 @@ class Api:
         """Have partitions go to their places now; returns how many have to."""
         return int((await self._calls.call("POST", "/v1/partitions/rebalance"))["moving"])
 
-    async def call(self, method: str, *parts: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
+    async def call(
+        self,
+        method: str,
+        *parts: str,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """Ask for the resource at ``/v1/<parts>``; returns its JSON, or None."""
         data = orjson.dumps(body) if body is not None else None
-        return await self._calls.call(method, _path(*parts), query=query, body=data)
+        return await self._calls.call(method, _path(*parts), query=query, body=data, headers=headers)
 
     async def _post(self, path: str, letter_ids: Sequence[str]) -> Any:
         return await self._calls.call("POST", path, body=orjson.dumps({"ids": list(letter_ids)}))

@@ -24,6 +24,7 @@ REPLAY_EXAMPLES = (
     "event-router replay --resume 3f2a9c51d0b7e846",
 )
 REPLAY_EPILOG = examples(*REPLAY_EXAMPLES)
+LISTED = 100
 LIST_EXAMPLES = ("event-router replays list",)
 SHOW_EXAMPLES = ("event-router replays show 3f2a9c51d0b7e846 --json",)
 CANCEL_EXAMPLES = ("event-router replays cancel 3f2a9c51d0b7e846",)
@@ -156,8 +157,7 @@ async def _one(url: str, replay_id: str) -> dict[str, Any]:
 
 async def _list(url: str) -> list[dict[str, Any]]:
     async with Api(url) as api:
-        found: list[dict[str, Any]] = (await api.call("GET", "replays"))["replays"]
-        return found
+        return [each async for each in api.replays(LISTED)]
 
 
 async def _cancel(url: str, replay_id: str) -> dict[str, Any]:

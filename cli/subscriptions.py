@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ SHOW_EXAMPLES = ("event-router subscriptions show billing",)
 PUT_EXAMPLES = (
     "event-router subscriptions put billing --topic 'orders.>'",
     "event-router subscriptions put billing --file billing.json",
+    "event-router subscriptions put billing --file billing.json --if-match 42",
     "event-router subscriptions put billing -t 'a.>' --set '{\"ordering\": \"none\"}'",
 )
 DELETE_EXAMPLES = ("event-router subscriptions delete billing --discard-backlog",)
@@ -36,6 +38,10 @@ SEEK_EXAMPLES = (
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the subscription.")]
+IfMatch = Annotated[
+    int | None,
+    typer.Option("--if-match", metavar="REVISION", min=0, help="Only at this revision; 0: only if there is none."),
+]
 
 
 @app.command("list", epilog=examples(*LIST_EXAMPLES))
@@ -44,12 +50,12 @@ def list_subscriptions(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 
     With --json: one subscription a line.
     """
-    found = run(_call(url, "subscriptions"))["subscriptions"]
     if as_json:
-        for each in found:
-            print_json(each)
+        run(_each(url, print_json))
     else:
-        print_table(SUBSCRIPTION_COLUMNS, map(subscription_row, found))
+        rows: list[list[object]] = []
+        run(_each(url, lambda found: rows.append(subscription_row(found))))
+        print_table(SUBSCRIPTION_COLUMNS, rows)
 
 
 @app.command("show", epilog=examples(*SHOW_EXAMPLES))
@@ -76,13 +82,15 @@ def put_subscription(
         Path | None, typer.Option("--file", "-f", help="A file with the subscription, a JSON object.")
     ] = None,
     more: Annotated[str | None, typer.Option("--set", metavar="JSON", help="Further members, a JSON object.")] = None,
+    revision: IfMatch = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Create a subscription, or replace its settings.
 
-    Its backlog stays, and so does a pause. With --json: the subscription in
-    full.
+    Its backlog stays, and so does a pause. With --if-match only if nobody has
+    changed it since: `show` tells the revision. With --json: the subscription
+    in full.
     """
     body = json_object(file.read_text(), "--file") if file is not None else {}
     body |= json_object(more, "--set") if more is not None else {}
@@ -90,7 +98,7 @@ def put_subscription(
         body["topics"] = topics
     if where is not None:
         body["filter"] = json_object(where, "--where")
-    found = run(_call(url, "subscriptions", name, method="PUT", body=body))
+    found = run(_call(url, "subscriptions", name, method="PUT", body=body, headers=_match(revision)))
     if as_json:
         print_json(found)
     else:
@@ -101,6 +109,7 @@ def put_subscription(
 def delete_subscription(
     name: Name,
     discard: Annotated[bool, typer.Option("--discard-backlog", help="Lose what it has not delivered.")] = False,
+    revision: IfMatch = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +117,8 @@ def delete_subscription(
 
     One with a backlog only with --discard-backlog. With --json: {"deleted": NAME}.
     """
-    run(_call(url, "subscriptions", name, method="DELETE", query={"backlog": "discard"} if discard else None))
+    query = {"backlog": "discard"} if discard else None
+    run(_call(url, "subscriptions", name, method="DELETE", query=query, headers=_match(revision)))
     if as_json:
         print_json({"deleted": name})
     else:
@@ -170,8 +180,25 @@ def _told(found: dict[str, Any], state: str, as_json: bool) -> None:
         print_line(f"{found['name']} is {state}")
 
 
+async def _each(url: str, show: Callable[[dict[str, Any]], None]) -> None:
+    async with Api(url) as api:
+        async for found in api.subscriptions():
+            show(found)
+
+
 async def _call(
-    url: str, *path: str, method: str = "GET", body: object = None, query: dict[str, str] | None = None
+    url: str,
+    *path: str,
+    method: str = "GET",
+    body: object = None,
+    query: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> Any:
     async with Api(url) as api:
-        return await api.call(method, *path, body=body, query=query)
+        return await api.call(method, *path, body=body, query=query, headers=headers)
+
+
+def _match(revision: int | None) -> dict[str, str]:
+    if revision is None:
+        return {}
+    return {"if-match": f'"{revision}"'} if revision else {"if-none-match": "*"}

@@ -7,6 +7,7 @@ EventRouterError
 ├── Forbidden          403  who asks is known, and no policy allows it
 ├── NotFound           404  no such event, subscription or dead letter
 ├── Conflict           409  the request contradicts what is there
+│   ├── PreconditionFailed 412  it was changed since the caller looked; nothing was changed now
 │   └── NotStored      409  it asks for stored events, and the cluster stores none
 ├── Overloaded         429  accepted nothing; try again after ``retry_after_s``
 │   └── RateLimited    429  the caller asks for more a second than its policies allow
@@ -36,9 +37,9 @@ class EventRouterError(Exception):
         self.field = field
 
     def problem(self) -> dict[str, Any]:
-        """Return the error as RFC 9457 problem details (a JSON object)."""
+        """Return the error as RFC 9457 problem details (a JSON object); its type is a place in the node's docs page."""
         body: dict[str, Any] = {
-            "type": f"urn:event-router:{self.code}",
+            "type": f"/docs#problem-{self.code}",
             "title": self.title,
             "status": self.status,
             "code": self.code,
@@ -83,6 +84,12 @@ class Conflict(EventRouterError):
     """The request contradicts the present state."""
 
     code, title, status = "conflict", "Conflict", 409
+
+
+class PreconditionFailed(Conflict):
+    """What the caller expected is not what is there; nothing was changed. Read it again, then decide."""
+
+    code, title, status = "precondition_failed", "Precondition failed", 412
 
 
 class NotStored(Conflict):
@@ -138,6 +145,7 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
         Forbidden,
         NotFound,
         Conflict,
+        PreconditionFailed,
         NotStored,
         Overloaded,
         RateLimited,

@@ -39,15 +39,15 @@ def is_suspect(encoded: bytes) -> bool:
     return encoded.count(b"{") + encoded.count(b"[") > MAX_DEPTH or b"null" in encoded
 
 
-def check_depth(value: Any, field: str) -> None:
-    """Refuse ``value`` when it nests deeper than ``MAX_DEPTH``."""
+def check_depth(value: Any, field: str, most: int = MAX_DEPTH) -> None:
+    """Refuse ``value`` when it nests deeper than ``most``."""
     stack: list[tuple[Any, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
         if not isinstance(item, (dict, list, tuple)):
             continue
-        if depth > MAX_DEPTH:
-            raise InvalidInput(f"nested deeper than {MAX_DEPTH} levels", field=field)
+        if depth > most:
+            raise InvalidInput(f"nested deeper than {most} levels", field=field)
         stack.extend((child, depth + 1) for child in (item.values() if isinstance(item, dict) else item))
 
 

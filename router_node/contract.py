@@ -165,10 +165,13 @@ class Engine(Protocol):
 class SubscriptionDesk(Protocol):
     """Durable subscriptions, to operators."""
 
-    async def put_subscription(self, name: str, body: object, *, access: Access = OPEN) -> tuple[bool, dict[str, Any]]:
-        """Create or replace a durable subscription; returns (created, the full spec).
+    async def put_subscription(
+        self, name: str, body: object, expected: int | None = None, *, access: Access = OPEN
+    ) -> tuple[bool, dict[str, Any]]:
+        """Create or replace a durable subscription; returns (created, the full spec with its ``revision``).
 
-        Raises Forbidden when ``access`` may not subscribe to all its topics, those it has and those it is to have.
+        ``expected`` is a revision, ABSENT or PRESENT (see SubscriptionStore). Raises PreconditionFailed, and Forbidden
+        when ``access`` may not subscribe to all its topics, those it has and those it is to have.
         """
         ...
 
@@ -187,15 +190,24 @@ class SubscriptionDesk(Protocol):
         """
         ...
 
-    async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
-        """Delete. Raises NotFound, and Conflict while it has a backlog that is not to be discarded."""
+    async def delete_subscription(self, name: str, *, discard_backlog: bool, expected: int | None = None) -> None:
+        """Delete.
+
+        Raises NotFound, PreconditionFailed, and Conflict while it has a backlog that is not to be discarded.
+        """
         ...
 
-    async def subscriptions(self) -> list[dict[str, Any]]:
-        """Return every subscription's spec with its ``backlog``, ``in_flight`` and ``consumers`` in the whole cluster.
+    async def subscriptions(self, first: str = "", limit: int = 1_000) -> list[dict[str, Any]]:
+        """Return up to ``limit`` subscriptions in the order of their names, beginning at ``first`` or after it.
 
+        Each is its spec with its ``revision`` (0: it has none), and its ``backlog``, ``in_flight`` and ``consumers``
+        in the whole cluster. An ephemeral one's name may have its node after an ``@``.
         Raises Unavailable when a node does not tell its part.
         """
+        ...
+
+    async def subscription(self, name: str) -> dict[str, Any]:
+        """Return one as :meth:`subscriptions` does. Raises NotFound and Unavailable."""
         ...
 
 
@@ -222,23 +234,23 @@ class DeliveryDesk(Protocol):
 class LetterDesk(Protocol):
     """Dead letters, to operators."""
 
-    async def dead_letters(self, wanted: LetterFilter, limit: int, cursor: str | None) -> DeadLetterPage:
+    async def page(self, wanted: LetterFilter, limit: int, cursor: str | None) -> DeadLetterPage:
         """List dead letters, oldest first. Raises InvalidInput or Unavailable."""
         ...
 
-    async def dead_letter_counts(self) -> LetterCounts:
+    async def counts(self) -> LetterCounts:
         """Return how many there are by subscription and reason. Raises Unavailable."""
         ...
 
-    async def dead_letter(self, letter_id: str) -> DeadLetter:
+    async def one(self, letter_id: str) -> DeadLetter:
         """Return one. Raises NotFound."""
         ...
 
-    async def replay_dead_letters(self, letter_ids: Sequence[str]) -> int:
+    async def replay(self, letter_ids: Sequence[str]) -> int:
         """Deliver letters again to the subscription each failed in, and remove them; returns how many."""
         ...
 
-    async def purge_dead_letters(self, letter_ids: Sequence[str]) -> int:
+    async def purge(self, letter_ids: Sequence[str]) -> int:
         """Remove letters; returns how many."""
         ...
 
@@ -307,8 +319,8 @@ class ReplayDesk(Protocol):
         """
         ...
 
-    async def list(self) -> list[dict[str, Any]]:
-        """Return the latest replays, newest first."""
+    async def list(self, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
+        """Return one page of replays, newest first, and the cursor of the next. Raises InvalidInput."""
         ...
 
     async def one(self, replay_id: str) -> dict[str, Any]:
@@ -335,12 +347,17 @@ class FilterDesk(Protocol):
         ...
 
 
-class Management(SubscriptionDesk, EventDesk, DeliveryDesk, LetterDesk, HealthDesk, Protocol):
+class Management(SubscriptionDesk, EventDesk, DeliveryDesk, HealthDesk, Protocol):
     """All that operators ask of a node."""
 
     @property
     def cluster(self) -> ClusterDesk:
         """The desk for nodes and partitions."""
+        ...
+
+    @property
+    def letters(self) -> LetterDesk:
+        """The desk for dead letters."""
         ...
 
     @property

@@ -44,7 +44,7 @@ class MemoryRecords:
 
     async def dead_letters(self, query: Mapping[str, str]) -> dict[str, Any]:
         """See Records."""
-        page = await self._management.dead_letters(
+        page = await self._management.letters.page(
             letter_filter(query), int(query.get("limit", "100")), query.get("cursor")
         )
         letters = [_loaded(orjson.dumps(letter_object(letter))) for letter in page.letters]
@@ -52,7 +52,7 @@ class MemoryRecords:
 
     async def replay_dead_letters(self, letter_ids: Sequence[str]) -> int:
         """See Records."""
-        return await self._management.replay_dead_letters(letter_ids)
+        return await self._management.letters.replay(letter_ids)
 
 
 def _loaded(body: bytes) -> dict[str, Any]:

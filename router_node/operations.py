@@ -3,55 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from operator import itemgetter
 from typing import Any, TypeVar
 
-import orjson
 import structlog
 
 from router_client.appending.group_commit import WAITING_EVENTS
 from router_client.destination import keep_hidden
-from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, Unavailable
+from router_client.errors import Conflict, EventRouterError, InvalidInput, NotFound, PreconditionFailed, Unavailable
 from router_client.spec import SubscriptionSpec
 from router_node.access_contract import AccessDesk
-from router_node.cluster.scopes import public_name
+from router_node.cluster.scopes import MARK, public_name
 from router_node.contract import ClusterDesk
-from router_node.delivery.window import Window
 from router_node.filter_desk import FilterDesk
 from router_node.flow.deliver import Dispatch
+from router_node.letter_desk import LetterDesk
 from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
 from router_node.pipeline import Pipeline
 from router_node.replay_desk import MAX_RATE as SEEK_RATE
 from router_node.replay_desk import ReplayDesk, moment_text
-from router_node.replay_run import Again
 from router_node.requeue import Requeue
 from router_node.security.gate import OPEN, Access
-from router_node.security.permission import check_topics, may_consume, refusal, unknown_event, unknown_letter
+from router_node.security.permission import check_topics, may_consume, refusal, unknown_event, unknown_subscription
+from router_node.turns import Turns
 from stores.errors import StoreError
 from stores.moments import micros
 from stores.ports import (
     AttemptPage,
     AttemptQuery,
     Database,
-    DeadLetter,
-    DeadLetterPage,
     DeadLetters,
     EventPage,
     EventQuery,
-    LetterCounts,
-    LetterFilter,
+    Put,
     StoredEvent,
 )
+from stores.subscriptions import ABSENT
 
 CHECK_S = 2.0
 DISCARD_S = 5.0
 LOADED_AT_ONCE = 5_000
-TOLD_AT_ONCE = 500
+LISTED, TRIES = 1_000, 3
 KEPT = ("paused", "paused_reason", "skip_before_us")
 """What a PUT that does not say otherwise leaves as it is."""
 
@@ -61,7 +56,7 @@ log = structlog.get_logger(__name__)
 
 
 class Operations:
-    """Subscriptions, stored events, dead letters and health of a running node; ``others`` and ``cluster`` are
+    """Subscriptions, stored events and health of a running node, and its other desks; ``others`` and ``cluster`` are
     the other nodes, once it has some."""
 
     def __init__(
@@ -77,16 +72,16 @@ class Operations:
         self._pipeline = pipeline
         self._ingest = ingest
         self._database = database
-        self._letters = dead_letters
         self.cluster = cluster
         self.replays: ReplayDesk
         self.filters: FilterDesk
         self.access: AccessDesk
         self._loaded = 0
-        self._being_put: Counter[str] = Counter()
+        self._turns = Turns()
         self._check_destination = check_destination
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
+        self.letters = LetterDesk(pipeline, dead_letters, self.requeue, lambda: self.others)
 
     async def load_subscriptions(self) -> None:
         """Take up what has changed of the durable subscriptions in the store since the last call; all, at first.
@@ -99,11 +94,13 @@ class Operations:
         if await self._stored(store.revision()) < since:
             log.warning("the store is back at an earlier state; all subscriptions are loaded anew")
             since, gone = 0, {spec.name for spec in registry.specs() if spec.durable}
+            for name in gone:
+                registry.stored(name, 0)
         while page := await self._stored(store.changes(since, LOADED_AT_ONCE)):
             for change in page:
                 gone.discard(change.name)
                 if change.spec is not None:
-                    self._take_up(change.name, change.spec)
+                    self._take_up(change.name, change.spec, change.revision)
                 elif not self._forget(change.name):
                     passed_over.append(change.revision)
             since = page[-1].revision
@@ -111,12 +108,15 @@ class Operations:
             self._forget(name)
         self._loaded = passed_over[0] - 1 if passed_over else since
 
-    def _take_up(self, name: str, body: dict[str, Any]) -> None:
+    def _take_up(self, name: str, body: dict[str, Any], revision: int) -> None:
         registry = self._pipeline.registry
+        if name in registry and registry.revision(name) > revision:
+            return  # learned of meanwhile
         try:
             spec = SubscriptionSpec.from_object(name, body)
             if name not in registry or registry.spec(name) != spec:
                 registry.put(spec)
+            registry.stored(name, revision)
         except (InvalidInput, Conflict) as error:
             self._pipeline.refused_subscriptions.add(name)
             log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
@@ -127,49 +127,71 @@ class Operations:
         """End a subscription that is gone from the store; False when it is just being put there, and is to be looked
         at again.
         """
-        if name in self._being_put:
+        if name in self._turns:
             return False
         self._pipeline.refused_subscriptions.discard(name)
         if name in self._pipeline.registry and self._pipeline.registry.spec(name).durable:
             self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
         return True
 
-    async def put(self, spec: SubscriptionSpec) -> bool:
+    async def put(self, spec: SubscriptionSpec) -> None:
         """Create or change a subscription; a durable one is in the store before this returns."""
-        registry = self._pipeline.registry
-        created = spec.name not in registry
-        before = None if created else registry.spec(spec.name)
-        registry.put(spec)
-        if spec.durable and spec != before:
-            self._being_put[spec.name] += 1
-            try:
-                await self._stored(self._database.subscriptions.put(spec.name, spec.to_object()))
-            except EventRouterError:
-                if before is None:
-                    registry.remove(spec.name)
-                else:
-                    registry.put(before)
-                raise
-            finally:
-                self._being_put -= Counter([spec.name])
-            await self.others.changed()
-        return created
+        await self._edit(spec.name, lambda _: spec)
 
-    async def put_subscription(self, name: str, body: object, *, access: Access = OPEN) -> tuple[bool, dict[str, Any]]:
+    async def put_subscription(
+        self, name: str, body: object, expected: int | None = None, *, access: Access = OPEN
+    ) -> tuple[bool, dict[str, Any]]:
         """See Management."""
+
+        def edited(before: SubscriptionSpec | None) -> SubscriptionSpec:
+            if before is not None and not may_consume(access, before.topics):
+                raise refusal(access, f"change subscription {name}", "name")
+            spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
+            check_topics(access, spec.topics)
+            self._check_destination(spec.destination)
+            if before is not None and isinstance(body, dict):
+                spec = replace(spec, **{each: getattr(before, each) for each in KEPT if each not in body})
+            if not spec.durable:
+                raise InvalidInput(
+                    "an ephemeral subscription is opened by its consumer, over WebSocket", field="durable"
+                )
+            return spec
+
+        spec, put = await self._edit(name, edited, expected)
+        return put.created, {**spec.public_object(), "revision": put.revision}
+
+    async def _edit(
+        self, name: str, edited: Callable[[SubscriptionSpec | None], SubscriptionSpec], expected: int | None = None
+    ) -> tuple[SubscriptionSpec, Put]:
+        """Make of a subscription (None when there is none) what ``edited`` says, in the store and on all nodes."""
+        async with self._turns.of(name):
+            registry = self._pipeline.registry
+            before = registry.spec(name) if name in registry else None
+            spec = edited(before)
+            put = Put(before is None, registry.revision(name) if before is not None else ABSENT)
+            registry.put(spec)
+            if not spec.durable or (spec == before and expected is None):
+                registry.stored(name, put.revision)
+                return spec, put
+            try:
+                stored = await self._stored(self._database.subscriptions.put(name, spec.to_object(), expected))
+            except EventRouterError:
+                self._take_back(name, before, put.revision)
+                raise
+            put = Put(before is None, stored.revision)  # one that is stored and was refused here is new to clients
+            registry.stored(name, put.revision)
+        await self.others.changed()
+        return spec, put
+
+    def _take_back(self, name: str, before: SubscriptionSpec | None, revision: int) -> None:
         registry = self._pipeline.registry
-        before = registry.spec(name) if name in registry else None
-        if before is not None and not may_consume(access, before.topics):
-            raise refusal(access, f"change subscription {name}", "name")
-        spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
-        check_topics(access, spec.topics)
-        if before is not None and isinstance(body, dict):
-            kept = {each: getattr(before, each) for each in KEPT if each not in body}
-            spec = replace(spec, **kept)
-        if not spec.durable:
-            raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
-        self._check_destination(spec.destination)
-        return await self.put(spec), spec.public_object()
+        if name not in registry or registry.revision(name):
+            return  # what the store has was learned of meanwhile
+        if before is None:
+            registry.remove(name)
+        else:
+            registry.put(before)
+            registry.stored(name, revision)
 
     async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:
         """See Management."""
@@ -197,9 +219,16 @@ class Operations:
         return {"skip_before": moment_text(skip_before_us), "skip_before_us": skip_before_us, "replay": replay["id"]}
 
     async def _change(self, name: str, **members: Any) -> dict[str, Any]:
-        spec = replace(self._durable(name), **members)
-        await self.put(spec)
-        return spec.public_object()
+        """Change some members and no others, also when another node has just changed those: then once more."""
+        for _ in range(TRIES):
+            known = self._pipeline.registry.revision(self._durable(name).name)
+            try:
+                spec, put = await self._edit(name, lambda _: replace(self._durable(name), **members), known or None)
+            except PreconditionFailed:
+                await self.load_subscriptions()
+            else:
+                return {**spec.public_object(), "revision": put.revision}
+        raise Conflict(f"{name} is being changed by others all the time; try again", field="name")
 
     def _durable(self, name: str) -> SubscriptionSpec:
         spec = self._pipeline.registry.spec(name)
@@ -207,13 +236,13 @@ class Operations:
             raise Conflict(f"{name} is ephemeral: it lasts as long as its connection", field="name")
         return spec
 
-    async def delete_subscription(self, name: str, *, discard_backlog: bool) -> None:
+    async def delete_subscription(self, name: str, *, discard_backlog: bool, expected: int | None = None) -> None:
         """See Management."""
         self._pipeline.registry.check(name)
         backlog = await self.requeue.backlog(name)
         if backlog and not discard_backlog:
             raise Conflict(f"{name} has a backlog of {backlog} events; add ?backlog=discard to lose them", field="name")
-        await self._stored(self._database.subscriptions.remove(name))
+        await self._stored(self._database.subscriptions.remove(name, expected))
         self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
         try:
             async with asyncio.timeout(DISCARD_S):
@@ -223,26 +252,35 @@ class Operations:
         await self.others.changed()
         await self.replays.end_of(name, "failed", f"no subscription named {name}: it was deleted")
 
-    async def subscriptions(self) -> list[dict[str, Any]]:
+    async def subscriptions(self, first: str = "", limit: int = LISTED) -> list[dict[str, Any]]:
         """See Management."""
-        found: dict[str, dict[str, Any]] = {}
-        for spec in self._pipeline.registry.specs():
-            found[spec.name] = {**spec.public_object(), **_held(self._pipeline.registry.if_awake(spec.name))}
-            if len(found) % TOLD_AT_ONCE == 0:
-                await asyncio.sleep(0)  # the node's leases are not to run out over a long list
-        for other in await self.others.subscriptions():
+        found = {name: self._shown(name) for name in self._pipeline.registry.names(first, limit)}
+        for other in await self.others.subscriptions(first, limit):
             mine = found.setdefault(other["name"], other)
             if mine is not other:
                 for count in ("backlog", "in_flight", "consumers"):
                     mine[count] += other[count]
-        return sorted(({**each, "name": public_name(each["name"])} for each in found.values()), key=itemgetter("name"))
+        return [found[name] for name in sorted(found)[:limit]]
 
-    def awake_here(self) -> list[dict[str, Any]]:
-        """Return each subscription that is awake with what this node holds of it: of the others, all know the same.
+    async def subscription(self, name: str) -> dict[str, Any]:
+        """See Management."""
+        for first in (name, f"{name}{MARK}"):
+            for found in await self.subscriptions(first, 1):
+                if public_name(found["name"]) == name:
+                    return found
+        raise unknown_subscription(name)
+
+    def awake_here(self, first: str, limit: int) -> list[dict[str, Any]]:
+        """Return subscriptions that are awake with what this node holds of each: of the others, all know the same.
 
         Consumers are counted where they are connected.
         """
-        return [{**dispatch.spec.public_object(), **_held(dispatch)} for dispatch in self._pipeline.registry]
+        return [self._shown(name) for name in self._pipeline.registry.awake_names(first, limit)]
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        registry = self._pipeline.registry
+        told = {**registry.spec(name).public_object(), "revision": registry.revision(name)}
+        return {**told, **_held(registry.if_awake(name))}
 
     async def event(self, event_id: str) -> StoredEvent:
         """See Management."""
@@ -260,67 +298,6 @@ class Operations:
     async def deliveries(self, query: AttemptQuery) -> AttemptPage:
         """See Management."""
         return await self._stored(self._database.delivery_log.query(query))
-
-    async def dead_letters(self, wanted: LetterFilter, limit: int, cursor: str | None) -> DeadLetterPage:
-        """See Management."""
-        return await self._stored(self._letters.list(wanted, limit=limit, cursor=cursor))
-
-    async def dead_letter_counts(self) -> LetterCounts:
-        """See Management."""
-        return await self._stored(self._letters.counts())
-
-    async def dead_letter(self, letter_id: str) -> DeadLetter:
-        """See Management."""
-        letter = await self._stored(self._letters.get(letter_id))
-        if letter is None:
-            raise unknown_letter(letter_id)
-        return letter
-
-    async def replay_dead_letters(self, letter_ids: Sequence[str]) -> int:
-        """See Management. A letter is removed after it is safely in its subscription's queue."""
-        here, replayed = await self.others.replay(letter_ids)
-        return replayed + await self.replay_here(here)
-
-    async def replay_here(self, letter_ids: Sequence[str]) -> int:
-        """Deliver letters of this node's own partitions again; returns how many there were."""
-        replayed = 0
-        for letter_id in letter_ids:
-            letter = await self._stored(self._letters.get(letter_id))
-            if letter is None:
-                continue
-            if self._decided(letter, Window.release):
-                await self._written([letter.partition])
-            else:
-                await self._requeue(letter)
-            replayed += await self._stored(self._letters.remove([letter_id]))
-        return replayed
-
-    async def purge_dead_letters(self, letter_ids: Sequence[str]) -> int:
-        """See Management. One that halts its key is purged by the owner of its partition, and the key goes on."""
-        letters = [letter for each in letter_ids if (letter := await self._stored(self._letters.get(each)))]
-        halting = [letter.id for letter in letters if letter.queue_id]
-        here, purged = await self.others.purge(halting) if halting else ([], 0)
-        plain = [letter.id for letter in letters if not letter.queue_id]
-        return purged + await self.purge_here(here) + await self._stored(self._letters.remove(plain))
-
-    async def purge_here(self, letter_ids: Sequence[str]) -> int:
-        """Purge letters that halt keys of this node's own partitions; returns how many there were."""
-        partitions = set()
-        for each in letter_ids:
-            letter = await self._stored(self._letters.get(each))
-            known = letter is not None and letter.subscription in self._pipeline.registry
-            if letter is not None and known and self._decided(letter, Window.drop):
-                partitions.add(letter.partition)
-        await self._written(partitions)
-        return await self._stored(self._letters.remove(letter_ids))
-
-    def _decided(self, letter: DeadLetter, decision: Callable[[Window, int, int, bytes], bool]) -> bool:
-        """Decide on the event that halts its key; False when it is in no queue (any more)."""
-        if not letter.queue_id:
-            return False
-        self._check_owned(letter.partition)
-        window = self._pipeline.registry.get(letter.subscription).window
-        return decision(window, letter.partition, _priority_of(letter), letter.queue_id.encode())
 
     async def checks(self) -> dict[str, dict[str, Any]]:
         """See Management."""
@@ -346,27 +323,6 @@ class Operations:
             },
         }
 
-    async def _requeue(self, letter: DeadLetter) -> None:
-        skipped_us = self._pipeline.registry.spec(letter.subscription).skip_before_us
-        accepted_at_us = max(letter.accepted_at_us, skipped_us)  # a seek passed over the backlog, and not over this
-        again = Again(letter.partition, _priority_of(letter), accepted_at_us, letter.body)
-        if await self.requeue.queue_here(letter.subscription, [again]):
-            raise Unavailable(f"partition {letter.partition} is not owned by this node now, or has no room; try again")
-
-    def _check_owned(self, partition: int) -> None:
-        if (partition, 0) not in self._pipeline.reader.owned():
-            raise Unavailable(f"partition {partition} is not owned by this node now; try again")
-
-    async def _written(self, partitions: Iterable[int]) -> None:
-        """Wait until what was decided is in the log. Raises Unavailable when a partition was lost before that."""
-        try:
-            async with asyncio.timeout(DISCARD_S):
-                await self._pipeline.settler.written()
-        except TimeoutError as error:
-            raise Unavailable("the log is slow to take what was decided; try again") from error
-        for partition in partitions:
-            self._check_owned(partition)
-
     async def _stored(self, call: Awaitable[T]) -> T:
         try:
             return await call
@@ -383,10 +339,6 @@ def _held(dispatch: Dispatch | None) -> dict[str, int]:
         "in_flight": len(dispatch.in_flight),
         "consumers": dispatch.holders.near,
     }
-
-
-def _priority_of(letter: DeadLetter) -> int:
-    return int(orjson.loads(letter.body)["priority"])
 
 
 async def _check(call: Any, well: str) -> dict[str, Any]:

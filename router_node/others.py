@@ -15,8 +15,11 @@ class Others(Protocol):
         """The stored subscriptions changed: return when every live node has taken that up. Raises Unavailable."""
         ...
 
-    async def subscriptions(self) -> list[dict[str, Any]]:
-        """Return what other nodes tell of their subscriptions. Raises Unavailable."""
+    async def subscriptions(self, first: str, limit: int) -> list[dict[str, Any]]:
+        """Return what each other node tells of its first ``limit`` that are awake and not before ``first`` by name.
+
+        Raises Unavailable.
+        """
         ...
 
     async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
@@ -53,7 +56,7 @@ class Alone:
     async def changed(self) -> None:
         """See Others."""
 
-    async def subscriptions(self) -> list[dict[str, Any]]:
+    async def subscriptions(self, first: str, limit: int) -> list[dict[str, Any]]:
         """See Others."""
         return []
 

@@ -23,7 +23,6 @@ from stores.ports import Replay, Replays
 from stores.replays import ReplayState
 
 DEFAULT_RATE, MAX_RATE = 500.0, 10_000.0
-LISTED = 100
 MAX_TEXT = 4096
 MEMBERS = ("subscription", "type", "correlation_id", "source", "from", "to", "payload", "rate")
 
@@ -93,9 +92,10 @@ class ReplayDesk:
                 await self._stored(self._replays.change(ended))
         self._stir()
 
-    async def list(self) -> list[dict[str, Any]]:
+    async def list(self, limit: int, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
         """See contract.ReplayDesk."""
-        return [replay_object(each) for each in await self._stored(self._replays.latest(LISTED))]
+        page = await self._stored(self._replays.page(limit, cursor))
+        return [replay_object(each) for each in page.replays], page.next
 
     async def one(self, replay_id: str) -> dict[str, Any]:
         """See contract.ReplayDesk."""

@@ -20,6 +20,9 @@ from stores.audit import AuditPage as AuditPage
 from stores.audit import AuditQuery as AuditQuery
 from stores.replays import Replay as Replay
 from stores.replays import Replays as Replays
+from stores.subscriptions import Put as Put
+from stores.subscriptions import SubscriptionChange as SubscriptionChange
+from stores.subscriptions import SubscriptionStore as SubscriptionStore
 
 
 class StoredEvent(NamedTuple):
@@ -135,38 +138,6 @@ class Outbox(Protocol):
 
     async def count(self) -> int:
         """Return how many rows there are."""
-        ...
-
-
-class SubscriptionChange(NamedTuple):
-    """The last change of one subscription: its object as it is now, None when it was removed."""
-
-    revision: int
-    name: str
-    spec: dict[str, Any] | None
-
-
-class SubscriptionStore(Protocol):
-    """Durable subscriptions by name, each a JSON object. Each change has a revision, higher than all before it."""
-
-    async def put(self, name: str, spec: Mapping[str, Any]) -> bool:
-        """Create or replace; return True when it was created."""
-        ...
-
-    async def get(self, name: str) -> dict[str, Any] | None:
-        """Return the object stored under ``name``, or None."""
-        ...
-
-    async def remove(self, name: str) -> bool:
-        """Remove and return True, or return False when there was none."""
-        ...
-
-    async def revision(self) -> int:
-        """Return the revision of the latest change, 0 when there was never one."""
-        ...
-
-    async def changes(self, since: int, limit: int) -> list[SubscriptionChange]:
-        """Return the first changes after a revision, in order, each subscription once; after 0 come all there are."""
         ...
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
+
+from stores.cursor import MAX_INTEGER, check_limit, read_cursor, write_cursor
+
+NEWEST = MAX_INTEGER, ""
 
 ReplayState = Literal["running", "done", "cancelled", "failed"]
 
@@ -41,6 +45,13 @@ class Replay:
         return cls(**orjson.loads(text))
 
 
+class ReplayPage(NamedTuple):
+    """One page of replays; ``next`` continues, None ends."""
+
+    replays: list[Replay]
+    next: str | None
+
+
 class Replays(Protocol):
     """Replays by id. All methods raise StoreUnavailable when the database is away."""
 
@@ -52,8 +63,8 @@ class Replays(Protocol):
         """Return one, or None."""
         ...
 
-    async def latest(self, limit: int) -> list[Replay]:
-        """Return the latest ones, newest first."""
+    async def page(self, limit: int, cursor: str | None = None) -> ReplayPage:
+        """Return one page, newest first. Raises InvalidInput for a bad cursor, or a limit outside 1..1000."""
         ...
 
     async def running(self) -> list[Replay]:
@@ -67,3 +78,16 @@ class Replays(Protocol):
     async def forget(self, before_us: int) -> int:
         """Remove those created before then that do not run; returns how many."""
         ...
+
+
+def place_after(limit: int, cursor: str | None) -> tuple[int, str]:
+    """Return (created_at, id) before which a page begins, counting down. Raises InvalidInput as ``Replays.page``."""
+    check_limit(limit)
+    return read_cursor(cursor) if cursor is not None else NEWEST
+
+
+def page_of(bodies: Sequence[str], limit: int) -> ReplayPage:
+    """Make a page of what was found for one more than ``limit``."""
+    replays = [Replay.decoded(body) for body in bodies[:limit]]
+    last = replays[-1] if len(bodies) > limit else None
+    return ReplayPage(replays, write_cursor(last.created_at_us, last.id) if last is not None else None)

@@ -160,7 +160,7 @@ async def _check_stored(
     report.check("stored", sum(stored.get(event_id) == body for event_id, body in sent.items()), len(sent))
     for subscriber in subscribers:
         name = subscriber.plan.spec.name
-        letters = await management.dead_letters(LetterFilter(subscription=name), PAGE, None)
+        letters = await management.letters.page(LetterFilter(subscription=name), PAGE, None)
         report.check(f"{name}: letters", len(letters.letters), subscriber.expected.dead)
 
 

@@ -36,6 +36,7 @@ class HttpCalls:
         *,
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Any:
         """Make one call and return the JSON it answers (None for an empty answer).
@@ -46,12 +47,12 @@ class HttpCalls:
         limit = aiohttp.ClientTimeout(
             total=timeout_s or self._options.request_timeout_s, sock_connect=self._options.connect_timeout_s
         )
-        headers = authorization(self._options)
+        sent = {**authorization(self._options), **(headers or {})}
         if body is not None:
-            headers["content-type"] = "application/json"
+            sent.setdefault("content-type", "application/json")
         try:
             async with self._opened().request(
-                method, self._base + path, params=query, data=body, headers=headers, timeout=limit
+                method, self._base + path, params=query, data=body, headers=sent, timeout=limit
             ) as response:
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

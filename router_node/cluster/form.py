@@ -104,8 +104,8 @@ class OtherNodes:
         self._cluster = cluster
         self._operations = operations
         cluster.questions["subscriptions"] = self._tell_subscriptions
-        cluster.questions["replay"] = operations.replay_here
-        cluster.questions["purge"] = operations.purge_here
+        cluster.questions["replay"] = operations.letters.replay_here
+        cluster.questions["purge"] = operations.letters.purge_here
         cluster.questions["queue"] = self._queue_here
         cluster.questions["backlog"] = self._tell_backlog
 
@@ -113,9 +113,9 @@ class OtherNodes:
         """See Others."""
         await self._cluster.sync.announce(lambda: self._cluster.attachments.peers)
 
-    async def subscriptions(self) -> list[dict[str, Any]]:
+    async def subscriptions(self, first: str, limit: int) -> list[dict[str, Any]]:
         """See Others."""
-        return [each for answer in await self._of_all("subscriptions", None) for each in answer]
+        return [each for answer in await self._of_all("subscriptions", [first, limit]) for each in answer]
 
     async def replay(self, letter_ids: Sequence[str]) -> tuple[list[str], int]:
         """See Others."""
@@ -209,5 +209,6 @@ class OtherNodes:
         except Unavailable as error:
             return error  # not raised inside a task group, which would make a group of it
 
-    async def _tell_subscriptions(self, _: Any) -> list[dict[str, Any]]:
-        return self._operations.awake_here()
+    async def _tell_subscriptions(self, body: Any) -> list[dict[str, Any]]:
+        first, limit = body
+        return self._operations.awake_here(str(first), int(limit))

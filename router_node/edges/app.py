@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router_client.errors import NotFound
@@ -22,6 +22,7 @@ from router_node.edges.door import Door
 from router_node.edges.http_access import AccessRoutes
 from router_node.edges.http_cluster import ClusterRoutes
 from router_node.edges.http_deliveries import DeliveryRoutes
+from router_node.edges.http_documents import DocumentRoutes
 from router_node.edges.http_events import EventRoutes
 from router_node.edges.http_filters import FilterRoutes
 from router_node.edges.http_heard import HeardPublishes, Publishes
@@ -68,7 +69,7 @@ class App:
         """Serve one request or connection."""
         path = scope["path"]
         if scope["type"] == "websocket":
-            app = self._websocket if path == "/v1/ws" else _no_websocket
+            app: ASGIApp = self._websocket if path == "/v1/ws" else _no_websocket
         # Past Starlette's middleware and routing, which would cost the hot path a good part of its time.
         elif path == "/v1/events" and scope["method"] == "POST":
             app = self._publish
@@ -106,9 +107,10 @@ def create_app(
             _resource("/v1/stream", GET=StreamRoutes(engine, lasting, limits).stream),
             *_event_routes(events, subscriptions, deliveries, auditing),
             _resource("/v1/filters/test", POST=FilterRoutes(management.filters, bodies).test),
-            *_replay_routes(ReplayRoutes(engine, management, bodies), auditing),
+            *_replay_routes(ReplayRoutes(engine, management, bodies, limits), auditing),
             *_operator_routes(operations, cluster, auditing),
             *_access_routes(AccessRoutes(management.access, bodies, limits), auditing),
+            *_document_routes(DocumentRoutes()),
         ],
         middleware=[Middleware(Guard), Middleware(door.before)],
         exception_handlers={HTTPException: routing_problem},
@@ -204,11 +206,29 @@ def _access_routes(access: AccessRoutes, auditing: Auditing) -> list[Route]:
     ]
 
 
+def _document_routes(documents: DocumentRoutes) -> list[Route]:
+    return [
+        _resource("/openapi.json", GET=documents.openapi),
+        _resource("/asyncapi.json", GET=documents.asyncapi),
+        _resource("/docs", GET=documents.page),
+        _resource("/docs/docs.css", GET=documents.style),
+        _resource("/docs/docs.js", GET=documents.script),
+    ]
+
+
+class _Resource(Route):
+    """A route whose path decides: a method that it has not is refused, whichever later route would have both."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return Match.FULL if match is Match.PARTIAL else match, found
+
+
 def _resource(path: str, **handlers: Handler) -> Route:
     async def handle(request: Request) -> Response:
         return await handlers["GET" if request.method == "HEAD" else request.method](request)
 
-    return Route(path, handle, methods=list(handlers))
+    return _Resource(path, handle, methods=list(handlers))
 
 
 def _plain(handler: Handler) -> ASGIApp:

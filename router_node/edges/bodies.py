@@ -10,11 +10,13 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 from router_client.errors import EventRouterError, InvalidInput, Overloaded, TooLarge
-from router_client.json_input import loads
+from router_client.json_input import check_depth, loads
 from router_node.edges.limits import Limits
 from router_node.edges.problems import UnsupportedMediaType
 
 MAX_PARAMETERS = 20
+MAX_BODY_DEPTH = 64
+"""Of any body but events, which have a limit of their own: it holds a filter or an event, and what is around it."""
 
 
 class RequestTimeout(EventRouterError):
@@ -58,7 +60,10 @@ class Bodies:
         media_type = content_type(request)
         if media_type not in ("", "application/json"):
             raise UnsupportedMediaType(f"{media_type}; this takes application/json", field="content-type")
-        return loads(body)
+        document = loads(body)
+        if body.count(b"{") + body.count(b"[") > MAX_BODY_DEPTH:
+            check_depth(document, "body", MAX_BODY_DEPTH)
+        return document
 
     async def _read(self, request: Request, limit: int) -> bytes:
         if request.headers.get("content-encoding", "identity").lower() != "identity":

@@ -23,6 +23,9 @@ class Fault(StrEnum):
     NO_HELLO = "no_hello"
     VANISHED = "vanished"
     REFUSED_CONNECTIONS = "refused_connections"
+    BAD_REQUESTS = "bad_requests"
+    SLOW_HEADS = "slow_heads"
+    CROWDED_OUT = "crowded_out"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     RATE_LIMITED = "rate_limited"
@@ -36,6 +39,9 @@ TOLD = {
     Fault.NO_HELLO: "a client connected and said no hello",
     Fault.VANISHED: "a client answers no pings and is let go",
     Fault.REFUSED_CONNECTIONS: "connections are refused: the node has as many as it may",
+    Fault.BAD_REQUESTS: "a client sends what is no request of HTTP, or too long a head",
+    Fault.SLOW_HEADS: "a client connected and sent no request, or not the whole of its head",
+    Fault.CROWDED_OUT: "connections that rest are closed for new ones: the node has as many as it may",
     Fault.UNAUTHENTICATED: "a client shows no credentials, or none that are valid",
     Fault.FORBIDDEN: "a client asks for what no policy allows it",
     Fault.RATE_LIMITED: "a client asks for more than its policies allow it a second",

@@ -17,7 +17,16 @@ from router_node.security.principal import Certificate, Credentials
 ACCESS = "event_router.access"
 """The name under which a client's Access stands in the ASGI scope of its request."""
 
-OPEN_TO_ALL = ("/healthz", "/readyz")
+OPEN_TO_ALL = (
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/asyncapi.json",
+    "/docs",
+    "/docs/docs.css",
+    "/docs/docs.js",
+)
+"""What probes ask, and what says how to ask, which is the same on every node of a version."""
 MAX_TOKEN_BYTES = 16 * 1024
 REMEMBERED = 10_000
 """Publishers of which is remembered what they showed; then it starts anew."""

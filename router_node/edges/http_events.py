@@ -13,7 +13,7 @@ from starlette.responses import Response
 from router_client import cloudevents
 from router_client.errors import EventRouterError, InvalidInput, TooLarge
 from router_client.event import Event, parse_time
-from router_client.json_input import loads
+from router_client.json_input import check_depth, loads
 from router_client.kept_form import publish_body
 from router_client.topics import check_pattern
 from router_client.trace_context import extract, outgoing
@@ -187,7 +187,7 @@ class EventRoutes:
         found: list[DeadLetter] = []
         cursor: str | None = None
         for _ in range(LETTER_PAGES):
-            page = await self._management.dead_letters(NO_FILTER, self._limits.max_page, cursor)
+            page = await self._management.letters.page(NO_FILTER, self._limits.max_page, cursor)
             found += [letter for letter in page.letters if letter.event_id == event.id]
             cursor = page.next
             if cursor is None:
@@ -278,4 +278,5 @@ def _contained(text: str) -> dict[str, Any]:
     value = loads(text, "payload")
     if not isinstance(value, dict):
         raise InvalidInput("a JSON object that the event's payload must contain", field="payload")
+    check_depth(value, "payload")
     return value

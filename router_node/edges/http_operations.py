@@ -72,14 +72,14 @@ class OperationRoutes:
         limit = integer(values, "limit", 1, self._limits.max_page, 100)
         wanted = letter_filter(values)
         check_letters(access_of(request), wanted.type)
-        page = await self._management.dead_letters(wanted, limit, values.get("cursor"))
+        page = await self._management.letters.page(wanted, limit, values.get("cursor"))
         return json_response({"dead_letters": [letter_object(letter) for letter in page.letters], "next": page.next})
 
     async def letter_counts(self, request: Request) -> Response:
         """GET /v1/dead-letters/counts."""
         check_letters(access_of(request), None)
         query(request)
-        counts, complete = await self._management.dead_letter_counts()
+        counts, complete = await self._management.letters.counts()
         found = [{"subscription": each.subscription, "reason": each.reason, "count": each.letters} for each in counts]
         return json_response({"counts": found, "complete": complete})
 
@@ -93,17 +93,17 @@ class OperationRoutes:
         """DELETE /v1/dead-letters/{id}."""
         query(request)
         letter = await self._letter(request)
-        if not await self._management.purge_dead_letters([letter.id]):
+        if not await self._management.letters.purge([letter.id]):
             raise unknown_letter(letter.id)
         return Response(status_code=204)
 
     async def replay_letters(self, request: Request) -> Response:
         """POST /v1/dead-letters/replay."""
-        return await self._act(request, self._management.replay_dead_letters, "replayed")
+        return await self._act(request, self._management.letters.replay, "replayed")
 
     async def purge_letters(self, request: Request) -> Response:
         """POST /v1/dead-letters/purge."""
-        return await self._act(request, self._management.purge_dead_letters, "purged")
+        return await self._act(request, self._management.letters.purge, "purged")
 
     async def _history(self, letter: DeadLetter) -> list[dict[str, Any]] | None:
         """Return the last attempts, oldest first; None when the log cannot be asked: the letter is shown anyway."""
@@ -125,7 +125,7 @@ class OperationRoutes:
 
     async def _letter(self, request: Request) -> DeadLetter:
         """Return the letter that a request names. Raises NotFound, also for one that who asks may not handle."""
-        letter = await self._management.dead_letter(request.path_params["id"])
+        letter = await self._management.letters.one(request.path_params["id"])
         if not _may_handle(access_of(request), letter):
             raise unknown_letter(letter.id)
         return letter
@@ -137,7 +137,7 @@ class OperationRoutes:
         found: list[str] = []
         for each in letter_ids:
             with suppress(NotFound):
-                letter = await self._management.dead_letter(each)
+                letter = await self._management.letters.one(each)
                 if _may_handle(access, letter):
                     found.append(each)
         return found
@@ -163,7 +163,7 @@ class OperationRoutes:
         cursor: str | None = None
         while len(found) < self._limits.max_letters:
             limit = min(self._limits.max_page, self._limits.max_letters - len(found))
-            page = await self._management.dead_letters(wanted, limit, cursor)
+            page = await self._management.letters.page(wanted, limit, cursor)
             found += [letter.id for letter in page.letters]
             cursor = page.next
             if cursor is None:

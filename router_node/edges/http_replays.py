@@ -11,8 +11,11 @@ from router_client.errors import InvalidInput, NotFound
 from router_client.event import parse_time
 from router_client.json_input import only
 from router_node.contract import Engine, Management
-from router_node.edges.bodies import Bodies, query
+from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.door import access_of
+from router_node.edges.limits import Limits
+from router_node.edges.paging import DEFAULT_PAGE
+from router_node.edges.preconditions import etag
 from router_node.edges.problems import json_response
 from router_node.edges.standing import own_subscription
 from router_node.security.gate import Access
@@ -22,10 +25,11 @@ from router_node.security.permission import may_replay, may_see, refusal
 class ReplayRoutes:
     """Handlers of /v1/replays and of /v1/subscriptions/{name}/pause|resume|seek."""
 
-    def __init__(self, engine: Engine, management: Management, bodies: Bodies) -> None:
+    def __init__(self, engine: Engine, management: Management, bodies: Bodies, limits: Limits) -> None:
         self._engine = engine
         self._management = management
         self._bodies = bodies
+        self._limits = limits
 
     async def start(self, request: Request) -> Response:
         """POST /v1/replays."""
@@ -35,10 +39,11 @@ class ReplayRoutes:
 
     async def list(self, request: Request) -> Response:
         """GET /v1/replays, newest first."""
-        query(request)
+        values = query(request, "limit", "cursor")
+        limit = integer(values, "limit", 1, self._limits.max_page, DEFAULT_PAGE)
         access = access_of(request)
-        found = await self._management.replays.list()
-        return json_response({"replays": [each for each in found if self._may_see(access, each)]})
+        found, after = await self._management.replays.list(limit, values.get("cursor"))
+        return json_response({"replays": [each for each in found if self._may_see(access, each)], "next": after})
 
     async def one(self, request: Request) -> Response:
         """GET /v1/replays/{id}."""
@@ -60,14 +65,16 @@ class ReplayRoutes:
         if not isinstance(reason, str) or len(reason) > 500:
             raise InvalidInput("text of at most 500 characters", field="reason")
         name = own_subscription(self._engine, access_of(request), request.path_params["name"])
-        return json_response(await self._management.pause_subscription(name, reason))
+        spec = await self._management.pause_subscription(name, reason)
+        return json_response(spec, headers=etag(spec["revision"]))
 
     async def resume(self, request: Request) -> Response:
         """POST /v1/subscriptions/{name}/resume."""
         query(request)
         only(await self._bodies.json(request))
         name = own_subscription(self._engine, access_of(request), request.path_params["name"])
-        return json_response(await self._management.resume_subscription(name))
+        spec = await self._management.resume_subscription(name)
+        return json_response(spec, headers=etag(spec["revision"]))
 
     async def seek(self, request: Request) -> Response:
         """POST /v1/subscriptions/{name}/seek."""

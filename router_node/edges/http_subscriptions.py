@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from router_client import wire
-from router_client.errors import EventRouterError, InvalidInput, NotFound
+from router_client.errors import EventRouterError, InvalidInput
 from router_client.json_input import only
+from router_node.cluster.scopes import public_name
 from router_node.contract import Delivery, Engine, Management
 from router_node.edges.bodies import Bodies, integer, query
 from router_node.edges.conduct import Fault
 from router_node.edges.door import access_of
 from router_node.edges.lasting import Lasting
 from router_node.edges.limits import Limits
+from router_node.edges.paging import NamePage, cursor_at
+from router_node.edges.preconditions import etag, expected
 from router_node.edges.problems import json_response
 from router_node.edges.settling import settlement
 from router_node.edges.standing import no_longer, own_subscription
-from router_node.security.permission import may_see
+from router_node.security.gate import Access
+from router_node.security.permission import may_see, unknown_subscription
 
+SCANS = 10
+"""So many times a listing looks for more when the node's subscriptions are not those of who asks."""
 LOOK_S = 0.1
 """The shortest wait of a pull: so long may the engine take to hand over what is there."""
 
@@ -48,25 +55,42 @@ class SubscriptionRoutes:
         """PUT /v1/subscriptions/{name}."""
         query(request)
         body = await self._bodies.json(request)
-        access = access_of(request)
-        created, spec = await self._management.put_subscription(request.path_params["name"], body, access=access)
-        return json_response(spec, 201 if created else 200)
+        access, asked = access_of(request), expected(request)
+        created, spec = await self._management.put_subscription(request.path_params["name"], body, asked, access=access)
+        return json_response(spec, 201 if created else 200, etag(spec["revision"]))
 
     async def all(self, request: Request) -> Response:
-        """GET /v1/subscriptions."""
-        query(request)
-        access = access_of(request)
-        found = await self._management.subscriptions()
-        return json_response({"subscriptions": [each for each in found if may_see(access, each["topics"])]})
+        """GET /v1/subscriptions, in the order of their names."""
+        page = NamePage.asked(query(request, "limit", "cursor"), self._limits.max_page)
+        found, after = await self._visible(page, access_of(request))
+        return json_response({"subscriptions": [_public(each) for each in found], "next": after})
+
+    async def _visible(self, page: NamePage, access: Access) -> tuple[list[dict[str, Any]], str | None]:
+        """Return those of a page that may be seen, and the cursor of the next.
+
+        It looks on for as long as it finds too few, so that a cursor is, but for the last of many scans, a name that
+        may be seen: one that may not is nobody's business.
+        """
+        found: list[dict[str, Any]] = []
+        first, most = page.first, page.limit + 1
+        for _ in range(SCANS):
+            scanned = await self._management.subscriptions(first, most)
+            found += [each for each in scanned if may_see(access, each["topics"])]
+            if len(found) > page.limit:
+                return found[: page.limit], cursor_at(found[page.limit]["name"])
+            if len(scanned) < most:
+                return found, None
+            first, most = f"{scanned[-1]['name']}\0", self._limits.max_page  # the least that comes after that name
+        return found, cursor_at(first)
 
     async def one(self, request: Request) -> Response:
         """GET /v1/subscriptions/{name}."""
         query(request)
         name = request.path_params["name"]
-        for spec in await self._management.subscriptions():
-            if spec["name"] == name and may_see(access_of(request), spec["topics"]):
-                return json_response(spec)
-        raise NotFound(f"no subscription is named {name}", field="name")
+        found = await self._management.subscription(name)
+        if not may_see(access_of(request), found["topics"]):
+            raise unknown_subscription(name)
+        return json_response(_public(found), headers=etag(found["revision"]))
 
     async def delete(self, request: Request) -> Response:
         """DELETE /v1/subscriptions/{name}[?backlog=discard]."""
@@ -74,7 +98,8 @@ class SubscriptionRoutes:
         if backlog not in ("discard", "refuse"):
             raise InvalidInput("one of discard, refuse", field="backlog")
         name = own_subscription(self._engine, access_of(request), request.path_params["name"])
-        await self._management.delete_subscription(name, discard_backlog=backlog == "discard")
+        discard = backlog == "discard"
+        await self._management.delete_subscription(name, discard_backlog=discard, expected=expected(request))
         return Response(status_code=204)
 
     async def pull(self, request: Request) -> Response:
@@ -113,6 +138,10 @@ class SubscriptionRoutes:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= self._limits.max_wait_s:
             raise InvalidInput(f"a number from 0 to {self._limits.max_wait_s:g}", field="wait_s")
         return max(float(value), LOOK_S)
+
+
+def _public(subscription: dict[str, Any]) -> dict[str, Any]:
+    return {**subscription, "name": public_name(subscription["name"])}
 
 
 class _Puller:

@@ -21,6 +21,14 @@ class Limits:
     """All bodies of publishes under way together; beyond it a publish is answered with 429."""
     max_control_bytes: int = _MIB
     """The largest body of any other request."""
+    head_timeout_s: float = 20.0
+    """How long a request's head may take to arrive: from its first byte, the first one from the connection's start."""
+    keep_alive_s: float = 75.0
+    """How long a connection may rest between requests; longer than load balancers keep one, so that they close it."""
+    max_sockets: int = 12_000
+    """All connections of the node, resting ones included, and less where the system allows less open files."""
+    max_headers: int = 100
+    """Headers of one request."""
     body_timeout_s: float = 30.0
     """How long a request's body may take to arrive."""
     max_batch: int = 10_000

@@ -31,6 +31,12 @@ class MethodNotAllowed(EventRouterError):
     code, title, status = "method_not_allowed", "Method not allowed", 405
 
 
+class HeadTooLarge(InvalidInput):
+    """The head of a request has too many bytes, or too many headers."""
+
+    code, title, status = "head_too_large", "Request header fields too large", 431
+
+
 class Unexpected(EventRouterError):
     """A fault of the node's own; the log has it under the id that the detail names."""
 
@@ -55,9 +61,9 @@ def problem_response(error: EventRouterError, headers: dict[str, str] | None = N
     return Response(body, error.status, headers, media_type="application/problem+json")
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a value as a JSON answer; bytes within an ``orjson.Fragment`` are spliced in as they are."""
-    return Response(orjson.dumps(value), status, media_type="application/json")
+    return Response(orjson.dumps(value), status, headers, media_type="application/json")
 
 
 def result_object(result: Published | EventRouterError) -> dict[str, Any]:

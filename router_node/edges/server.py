@@ -8,7 +8,9 @@ import math
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import structlog
 import uvicorn
@@ -17,14 +19,15 @@ from router_node.config import Settings
 from router_node.contract import Engine, Management
 from router_node.edges.app import App, create_app
 from router_node.edges.conduct import Conduct
+from router_node.edges.http_protocol import BoundedHttp
 from router_node.edges.limits import Limits
-from router_node.edges.protocols import HttpProtocol, WebSocketProtocol, bound_unread
+from router_node.edges.lobby import Lobby
+from router_node.edges.protocols import WebSocketProtocol, bound_unread
 from router_node.edges.security import Security
 from router_node.edges.tls import Files, Tls
 from router_node.edges.websocket_session import Identity
 
 BACKLOG = 2048
-KEEP_ALIVE_S = 75  # longer than load balancers keep an idle connection, so that they close it and not we
 
 log = structlog.get_logger(__name__)
 
@@ -110,12 +113,14 @@ async def serve_app(
 ) -> None:
     """Serve ``app`` on a listening socket until ``stop`` is set; see :func:`serve`."""
     bound_unread(listener, limits.unread_s)
-    config = _config(app, limits)
+    lobby = Lobby(limits, app.connections.conduct)
+    config = _config(app, limits, lobby)
     if tls is not None:
         config.load()
         config.ssl = tls.context
     server = _Server(config, ready)
     async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(lobby.watch(), name="http lobby")
         serving = tasks.create_task(server.serve(sockets=[listener]), name="http server")
         stopping = tasks.create_task(stop.wait(), name="http server stop")
         loops = [tasks.create_task(loop(), name="edges") for loop in app.loops]
@@ -128,6 +133,8 @@ async def serve_app(
         for loop in loops:
             loop.cancel()
         server.should_exit = True
+        await asyncio.wait([serving])
+        watching.cancel()
 
 
 def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
@@ -150,13 +157,10 @@ def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     return listener
 
 
-def _config(app: App, limits: Limits) -> uvicorn.Config:
-    if logging.getLogger("uvicorn.error").getEffectiveLevel() < logging.INFO:
-        # At the level debug it writes out each WebSocket's headers and frames, and the tokens in them.
-        logging.getLogger("uvicorn.error").setLevel(logging.INFO)
+def _config(app: App, limits: Limits, lobby: Lobby) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=HttpProtocol,
+        http=cast(type[asyncio.Protocol], partial(BoundedHttp, lobby=lobby, limits=limits)),
         loop="none",
         ws=WebSocketProtocol,
         ws_ping_interval=limits.ping_s,
@@ -166,10 +170,13 @@ def _config(app: App, limits: Limits) -> uvicorn.Config:
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        # What clients do wrong is counted, and said once a minute, by Conduct. At the level debug uvicorn would write
+        # out each WebSocket's headers and frames, and the tokens in them.
+        log_level=logging.ERROR,
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=math.ceil(limits.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(limits.drain_s),
     )
 

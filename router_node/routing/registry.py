@@ -7,6 +7,7 @@ to all of them, each tick or when a partition changes hands, is done to those th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from heapq import nsmallest
 
 from router_client.errors import Conflict
 from router_client.event import MAX_EVENT_BYTES
@@ -15,6 +16,7 @@ from router_node.clock import Clock
 from router_node.delivery.high_water import HighWater
 from router_node.flow.deliver import Dispatch
 from router_node.log.port import PartitionState
+from router_node.routing.name_order import NameOrder
 from router_node.routing.route import Receiver, Route
 from router_node.routing.route_table import Document, RouteTable
 from router_node.routing.subscription import Subscription
@@ -41,6 +43,7 @@ class Registry:
         self._clock = clock
         self._way_in = way_in
         self._by_name: dict[str, Subscription] = {}
+        self._order = NameOrder(self._by_name.keys())
         self._awake: dict[str, Dispatch] = {}
         self._to_look_at: Iterator[str] = iter(())
         self._high_water = HighWater()
@@ -83,6 +86,22 @@ class Registry:
         """Return the spec of a subscription, which is not woken. Raises NotFound."""
         return self._found(name).spec
 
+    def names(self, first: str, limit: int) -> list[str]:
+        """Return up to ``limit`` names in order, beginning with ``first`` or what comes after it."""
+        return self._order.starting_at(first, limit)
+
+    def awake_names(self, first: str, limit: int) -> list[str]:
+        """Return what :meth:`names` does, of those that are awake."""
+        return nsmallest(limit, (name for name in self._awake if name >= first))
+
+    def revision(self, name: str) -> int:
+        """Return the revision of a subscription's spec in the store; 0 while it is not known to be there."""
+        return self._found(name).revision
+
+    def stored(self, name: str, revision: int) -> None:
+        """Learn that what is known here is in the store, and its revision. Raises NotFound."""
+        self._found(name).revision = revision
+
     def check(self, name: str) -> None:
         """Raise NotFound when there is no such subscription."""
         self._found(name)
@@ -109,6 +128,7 @@ class Registry:
             self.routes.put(route)
             subscription = Subscription(spec, route, self._clock.monotonic(), self._waking)
             self._by_name[spec.name] = subscription
+            self._order.came(spec.name)
         else:
             if subscription.spec.durable != spec.durable:
                 kind = "ephemeral" if spec.durable else "durable"
@@ -123,6 +143,7 @@ class Registry:
         subscription = self._by_name.pop(name, None)
         if subscription is None:
             return None
+        self._order.went(name)
         self.routes.remove(subscription.route)
         subscription.ended = True
         self._high_water.forget(name)

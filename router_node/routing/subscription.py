@@ -16,10 +16,11 @@ class Subscription:
     """What is kept of a subscription: its ``route`` has topics and filter; ``dispatch`` is None while it sleeps.
 
     It is a Receiver itself: an event that matches a sleeping one is offered here and has it woken by ``wake``.
-    ``absent_since`` is when the last consumer of a sleeping one left, in seconds of the monotonic clock.
+    ``absent_since`` is when the last consumer of a sleeping one left, in seconds of the monotonic clock; ``revision``
+    that of its spec in the store, 0 while it is not known to be there.
     """
 
-    __slots__ = ("_packed", "_wake", "absent_since", "dispatch", "ended", "name", "route")
+    __slots__ = ("_packed", "_wake", "absent_since", "dispatch", "ended", "name", "revision", "route")
 
     def __init__(
         self, spec: SubscriptionSpec, route: Route, now: float, wake: Callable[[Subscription], Dispatch]
@@ -31,6 +32,7 @@ class Subscription:
         self.dispatch: Dispatch | None = None
         self.absent_since = now
         self.ended = False
+        self.revision = 0
 
     @property
     def spec(self) -> SubscriptionSpec:
@@ -42,6 +44,7 @@ class Subscription:
     def change(self, spec: SubscriptionSpec, route: Route) -> None:
         """Take on a changed spec."""
         self.route = route
+        self.revision = 0
         self._packed = pack(spec)
         if self.dispatch is not None:
             self.dispatch.change(spec)

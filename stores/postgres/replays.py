@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stores.postgres.connection import PostgresConnection
-from stores.replays import Replay
+from stores.replays import Replay, ReplayPage, page_of, place_after
 from stores.text import is_storable
 
 
@@ -25,12 +25,11 @@ class PostgresReplays:
         rows = await self._connection.fetch("SELECT body FROM replays WHERE id = $1", replay_id)
         return Replay.decoded(rows[0]["body"]) if rows else None
 
-    async def latest(self, limit: int) -> list[Replay]:
+    async def page(self, limit: int, cursor: str | None = None) -> ReplayPage:
         """See Replays."""
-        rows = await self._connection.fetch(
-            "SELECT body FROM replays ORDER BY created_at DESC, id DESC LIMIT $1", limit
-        )
-        return [Replay.decoded(row["body"]) for row in rows]
+        place = place_after(limit, cursor)
+        sql = "SELECT body FROM replays WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3"
+        return page_of([row["body"] for row in await self._connection.fetch(sql, *place, limit + 1)], limit)
 
     async def running(self) -> list[Replay]:
         """See Replays."""

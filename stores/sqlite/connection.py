@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -88,6 +88,13 @@ class SqliteConnection:
         """
         return await _to_the_end(self._commit(work))
 
+    async def decide(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+        """Have ``work`` read and write in one transaction, which is rolled back when it raises; returns what it does.
+
+        Raises StoreRejected or StoreUnavailable, and what ``work`` raises.
+        """
+        return await _to_the_end(self._decide(work))
+
     async def script(self, sql: str) -> None:
         """Run statements as one transaction. Raises StoreRejected or StoreUnavailable."""
         await _to_the_end(self._run_script(f"BEGIN IMMEDIATE;\n{sql}\n;COMMIT;"))
@@ -99,6 +106,13 @@ class SqliteConnection:
                 await connection.executemany(sql, rows)
             await connection.commit()
             return connection.total_changes - before
+
+    async def _decide(self, work: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+        async with self._turn() as connection:
+            await connection.execute("BEGIN IMMEDIATE")
+            result = await work(connection)
+            await connection.commit()
+            return result
 
     async def _run_script(self, sql: str) -> None:
         async with self._turn() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stores.replays import Replay
+from stores.replays import Replay, ReplayPage, page_of, place_after
 from stores.sqlite.connection import SqliteConnection
 from stores.text import is_storable
 
@@ -25,10 +25,11 @@ class SqliteReplays:
         rows = await self._connection.read("SELECT body FROM replays WHERE id = ?", (replay_id,))
         return Replay.decoded(rows[0][0]) if rows else None
 
-    async def latest(self, limit: int) -> list[Replay]:
+    async def page(self, limit: int, cursor: str | None = None) -> ReplayPage:
         """See Replays."""
-        sql = "SELECT body FROM replays ORDER BY created_at DESC, id DESC LIMIT ?"
-        return [Replay.decoded(body) for (body,) in await self._connection.read(sql, (limit,))]
+        place = place_after(limit, cursor)
+        sql = "SELECT body FROM replays WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?"
+        return page_of([body for (body,) in await self._connection.read(sql, (*place, limit + 1))], limit)
 
     async def running(self) -> list[Replay]:
         """See Replays."""

@@ -86,7 +86,9 @@ def test_every_setting_in_the_documents_exists() -> None:
     # The design comes before the node: until there is a config.py, any name may stand in a document.
     if not CONFIG.exists():
         return
-    folders = [ROOT / "tests" / name for name in ("support", "delivery")]  # where the tests' own variables are read
+    folders = [
+        ROOT / "tests" / name for name in ("support", "delivery", "edges")
+    ]  # where the tests' own variables are read
     support = "\n".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.glob("*.py"))
     defined = settings_defined(CONFIG.read_text(encoding="utf-8")) | set(_SETTING.findall(support))
     missing = [

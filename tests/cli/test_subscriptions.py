@@ -23,6 +23,11 @@ def test_put_show_list_delete(er: CommandLine, tmp_path: Path) -> None:
     assert "cli-subs.>" in er("subscriptions", "show", "cli-subs").out
     assert "cli-subs" in er("subscriptions", "list").out
     assert "cli-subs" in [each["name"] for each in er("subscriptions", "list", "--json").documents]
+    put_at = ("subscriptions", "put", "cli-subs", "--topic", "cli-subs.>", "--if-match")
+    assert "already" in er(*put_at, "0", code=1).err
+    er(*put_at, str(put["revision"]))
+    assert "changed" in er(*put_at, str(put["revision"]), code=1).err
+    er("subscriptions", "delete", "cli-subs", "--if-match", str(put["revision"]), code=1)
     assert er("subscriptions", "delete", "cli-subs").out == "cli-subs is deleted\n"
     er("subscriptions", "show", "cli-subs", code=3)
 

@@ -87,3 +87,17 @@ async def test_asking_for_all_subscriptions_or_for_metrics_wakes_none(tmp_path: 
         assert "\ner_subscriptions 3.0\n" in page
         assert "\ner_subscriptions_awake 0.0\n" in page
         assert node.pipeline.registry.awake == 0
+
+
+async def test_a_page_of_subscriptions_costs_what_is_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path}/er.sqlite"
+    await (await put_all(url, {f"s{number:03}": {"topics": ["a.>"]} for number in range(300)})).close()
+    async with embedded(url) as node:
+        looked_at: list[str] = []
+        spec = node.pipeline.registry.spec
+        monkeypatch.setattr(node.pipeline.registry, "spec", lambda name: looked_at.append(name) or spec(name))
+        page = await node.management.subscriptions("s100", 5)
+
+        assert [each["name"] for each in page] == looked_at == [f"s{number}" for number in range(100, 105)]
+        assert (await node.management.subscription("s299"))["name"] == "s299"
+        assert looked_at[5:] == ["s299"]

@@ -121,6 +121,6 @@ async def test_what_is_kept_beside_events_is_there(site: Site) -> None:
 
     assert [each["event_id"] for each in logged] == ["e1"]
     assert [each["name"] for each in (await site.ask("GET", "/v1/subscriptions"))[1]["subscriptions"]] == ["late"]
-    assert (await site.ask("GET", "/v1/replays"))[1] == {"replays": []}
+    assert (await site.ask("GET", "/v1/replays"))[1] == {"replays": [], "next": None}
     assert status == 200
     assert "events are not stored" in ready["checks"]["persistence"]["detail"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from router_client.kept_form import publish_body
+from router_node.edges import http_subscriptions
 from tests.edges.guarded import Guarded, guarded
 
 KEPT = (
@@ -144,7 +146,7 @@ async def test_anothers_subscription_is_as_good_as_not_there(node: Guarded) -> N
         assert hidden[0] == missing[0] == 404, (known, hidden, missing)
         assert str(hidden).replace("theirs", "absent") == str(missing)
 
-    assert (await node.ask("billing", "GET", "/v1/subscriptions"))[1] == {"subscriptions": []}
+    assert (await node.ask("billing", "GET", "/v1/subscriptions"))[1] == {"subscriptions": [], "next": None}
     assert (await node.ask("admin", "GET", "/v1/subscriptions/theirs"))[0] == 200
 
 
@@ -264,7 +266,7 @@ async def test_replays_need_the_events_and_the_subscription(node: Guarded) -> No
     assert (await node.ask("observer", "GET", path))[0] == 200
     assert (await node.ask("stranger", "GET", path))[0] == 404
     assert (await node.ask("stranger", "DELETE", path))[0] == 404
-    assert (await node.ask("stranger", "GET", "/v1/replays"))[1] == {"replays": []}
+    assert (await node.ask("stranger", "GET", "/v1/replays"))[1] == {"replays": [], "next": None}
     assert (await node.ask("billing", "POST", "/v1/subscriptions/mine/seek", to))[0] == 200
 
 
@@ -284,3 +286,57 @@ async def test_the_cluster_is_changed_by_who_may_write(node: Guarded) -> None:
     ):
         assert (await node.ask("observer", method, path, {}))[0] == 403, path
         assert (await node.ask("admin", method, path, {}))[0] != 403, path
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_pages_of_subscriptions_have_what_may_be_seen_and_tell_of_nothing_else(node: Guarded, limit: int) -> None:
+    mine = ["b1", "b2", "m1", "z1", "z2"]
+    for name in mine:
+        await node.put(name, "billing.>")
+    for name in ("a1", "a2", "c1", "c2", "c3", "n1", "zz1", "zz2"):
+        await node.put(name, "shop.>")
+
+    found, cursor, pages = [], "", 0
+    while cursor is not None:
+        path = f"/v1/subscriptions?limit={limit}{cursor and '&cursor=' + cursor}"
+        status, page = await node.ask("billing", "GET", path)
+        assert status == 200
+        assert len(page["subscriptions"]) <= limit
+        found += [each["name"] for each in page["subscriptions"]]
+        cursor, pages = page["next"], pages + 1
+        if cursor is not None:
+            assert base64.urlsafe_b64decode(cursor + "==").decode() in mine
+    assert found == mine
+    assert pages == -(-len(mine) // limit)
+
+
+async def test_a_scan_for_what_may_be_seen_is_bounded_and_goes_on_with_the_next_page(
+    node: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_subscriptions, "SCANS", 1)
+    for name in ("a1", "a2", "a3"):
+        await node.put(name, "shop.>")
+    await node.put("b1", "billing.>")
+
+    found, path, pages = [], "/v1/subscriptions?limit=1", 0
+    while path:
+        _, page = await node.ask("billing", "GET", path)
+        found += [each["name"] for each in page["subscriptions"]]
+        path = f"/v1/subscriptions?limit=1&cursor={page['next']}" if page["next"] else ""
+        pages += 1
+    assert (found, pages) == (["b1"], 3)
+
+
+async def test_what_one_expects_is_looked_at_after_what_one_may(node: Guarded) -> None:
+    await node.put("theirs", "shop.>")
+    await node.put("mine", "billing.>")
+    body = {"topics": ["billing.>"]}
+
+    for headers in ({"if-match": '"1"'}, {"if-match": "*"}, {"if-none-match": "*"}):
+        assert (await node.ask("billing", "PUT", "/v1/subscriptions/theirs", body, **headers))[0] == 403
+        assert (await node.ask("billing", "DELETE", "/v1/subscriptions/theirs", None, **headers))[0] == 404
+    assert (await node.ask("billing", "PUT", "/v1/subscriptions/mine", body, **{"if-none-match": "*"}))[0] == 412
+    assert (await node.ask("billing", "DELETE", "/v1/subscriptions/mine", None, **{"if-match": '"99999"'}))[0] == 412
+    _, seen = await node.ask("billing", "GET", "/v1/subscriptions/mine")
+    expected = {"if-match": f'"{seen["revision"]}"'}
+    assert (await node.ask("billing", "DELETE", "/v1/subscriptions/mine", None, **expected))[0] == 204

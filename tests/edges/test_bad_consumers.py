@@ -175,7 +175,7 @@ async def test_one_that_never_acks_is_tried_again_and_then_given_up() -> None:
         assert attempts == [1, 2]
 
         async def buried() -> bool:
-            page = await node.management.dead_letters(NO_FILTER, 10, None)
+            page = await node.management.letters.page(NO_FILTER, 10, None)
             return [letter.error for letter in page.letters] == ["no acknowledgement within 0.1 s"]
 
         await wait_for(buried, 10, "it is a dead letter")

@@ -190,3 +190,112 @@ async def test_a_filter_that_would_cost_every_event_too_much_is_refused_and_chan
     await publish(http, "e1", "e2")
 
     assert [delivery["event"]["id"] for delivery in await pull(http, max=10, wait_s=5)] == ["e2"]
+
+
+async def answered(
+    http: Http, method: str, path: str, body: Any = None, **headers: str
+) -> tuple[int, str | None, dict[str, Any]]:
+    data = None if body is None else orjson.dumps(body)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with http.request(method, path, data=data, headers={"content-type": "application/json", **sent}) as response:
+        text = await response.read()
+        return response.status, response.headers.get("etag"), orjson.loads(text) if text else {}
+
+
+async def test_a_change_is_made_only_to_what_its_maker_has_seen(http: Http) -> None:
+    topics = {"topics": ["flights.>"]}
+    status, first, body = await answered(http, "PUT", LATE, topics, if_none_match="*")
+    assert (status, first) == (201, f'"{body["revision"]}"')
+    assert first is not None
+    status, seen, body = await answered(http, "GET", LATE)
+    assert (status, seen, first) == (200, first, f'"{body["revision"]}"')
+
+    status, second, _ = await answered(http, "PUT", LATE, {**topics, "max_in_flight": 7}, if_match=first)
+    assert (status, second == first) == (200, False)
+    assert second is not None
+    for method, body in (("PUT", topics), ("DELETE", None)):
+        for name, value in (("if_match", first), ("if_none_match", "*")):
+            status, _, problem = await answered(http, method, LATE, body, **{name: value})
+            assert (status, problem["code"], problem["field"]) == (412, "precondition_failed", "revision")
+    assert (await answered(http, "GET", LATE))[1:][1]["max_in_flight"] == 7
+
+    status, third, _ = await answered(http, "POST", f"{LATE}/pause", {})
+    assert (status, third in (first, second, None)) == (200, False)
+    assert (await answered(http, "DELETE", LATE, if_match=second))[0] == 412
+    assert (await answered(http, "DELETE", LATE, if_match=str(third)))[0] == 204
+    assert (await answered(http, "PUT", LATE, topics, if_match="*"))[0] == 412
+    assert (await answered(http, "PUT", LATE, topics, if_match=str(third)))[0] == 412
+    assert (await answered(http, "GET", LATE))[0] == 404
+
+
+async def test_a_change_that_was_refused_leaves_what_another_node_has_made_of_it(node: Served, http: Http) -> None:
+    _, seen, _ = await answered(http, "PUT", LATE, {"topics": ["flights.>"]})
+    store = node.management._database.subscriptions  # type: ignore[attr-defined]
+    await store.put("late", {"name": "late", "topics": ["trains.>"]})
+
+    assert (await answered(http, "PUT", LATE, {"topics": ["x.>"]}, if_match=str(seen)))[0] == 412
+    _, _, body = await answered(http, "GET", LATE)
+    assert body["topics"] == ["flights.>"]
+    # A change of single members is made to what is there now.
+    assert (await answered(http, "POST", f"{LATE}/pause", {}))[0] == 200
+    _, _, body = await answered(http, "GET", LATE)
+    assert (body["topics"], body["paused"]) == (["trains.>"], True)
+
+
+async def test_what_could_never_be_met_is_refused(http: Http) -> None:
+    await answered(http, "PUT", LATE, {"topics": ["flights.>"]})
+    for headers, field in (
+        ({"if_match": "42"}, "if-match"),
+        ({"if_match": 'W/"1"'}, "if-match"),
+        ({"if_match": '"1", "2"'}, "if-match"),
+        ({"if_match": '"0"'}, "if-match"),
+        ({"if_match": '"' + "9" * 30 + '"'}, "if-match"),
+        ({"if_none_match": '"1"'}, "if-none-match"),
+        ({"if_match": "*", "if_none_match": "*"}, "if-none-match"),
+    ):
+        status, _, problem = await answered(http, "PUT", LATE, {"topics": ["x.>"]}, **headers)
+        assert (status, problem["field"]) == (400, field), headers
+
+
+async def test_of_many_who_change_the_same_one_succeeds(http: Http) -> None:
+    _, seen, _ = await answered(http, "PUT", LATE, {"topics": ["flights.>"]})
+    changes = [{"topics": ["flights.>"], "max_in_flight": number} for number in range(2, 12)]
+
+    answers = await asyncio.gather(*(answered(http, "PUT", LATE, body, if_match=str(seen)) for body in changes))
+
+    (made,) = [body for status, _, body in answers if status == 200]
+    assert sorted(status for status, _, _ in answers) == [200] + [412] * 9
+    _, after, body = await answered(http, "GET", LATE)
+    assert (body["max_in_flight"], after) == (made["max_in_flight"], f'"{made["revision"]}"')
+
+
+async def test_subscriptions_come_in_pages(http: Http) -> None:
+    names = sorted(f"s{number}" for number in range(25))
+    for name in names:
+        await call(http, "PUT", f"/v1/subscriptions/{name}", {"topics": ["a.>"]})
+    assert await walked(http, 7) == names
+    assert await walked(http, 25) == names
+    await call(http, "DELETE", "/v1/subscriptions/s11")
+    await call(http, "PUT", "/v1/subscriptions/s111", {"topics": ["a.>"]})
+    assert await walked(http, 10) == sorted({*names, "s111"} - {"s11"})
+
+    for query, field in (
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("cursor=", "cursor"),
+        ("cursor=abc", "cursor"),
+    ):
+        status, problem = await call(http, "GET", f"/v1/subscriptions?{query}")
+        assert (status, problem["field"]) == (400, field)
+
+
+async def walked(http: Http, limit: int) -> list[str]:
+    names: list[str] = []
+    cursor = ""
+    while True:
+        _, page = await call(http, "GET", f"/v1/subscriptions?limit={limit}{cursor}")
+        assert len(page["subscriptions"]) <= limit
+        names += [each["name"] for each in page["subscriptions"]]
+        if page["next"] is None:
+            return names
+        cursor = f"&cursor={page['next']}"
