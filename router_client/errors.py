@@ -5,6 +5,7 @@ EventRouterError
 ├── TooLarge           413  a body, frame or event exceeds its limit
 ├── Unauthenticated    401  no credentials, or none that are valid now
 ├── Forbidden          403  who asks is known, and no policy allows it
+│   └── QuotaReached   403  it has as many as its policies allow; it must delete one first
 ├── NotFound           404  no such event, subscription or dead letter
 ├── Conflict           409  the request contradicts what is there
 │   └── NotStored      409  it asks for stored events, and the cluster stores none
@@ -73,6 +74,12 @@ class Forbidden(EventRouterError):
     code, title, status = "forbidden", "Not allowed", 403
 
 
+class QuotaReached(Forbidden):
+    """Who asks has as many as its policies allow; waiting does not help, deleting one does."""
+
+    code, title = "quota_reached", "Quota reached"
+
+
 class NotFound(EventRouterError):
     """The thing named does not exist."""
 
@@ -136,6 +143,7 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
         TooLarge,
         Unauthenticated,
         Forbidden,
+        QuotaReached,
         NotFound,
         Conflict,
         NotStored,

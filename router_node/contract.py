@@ -144,8 +144,11 @@ class Engine(Protocol):
         """Return the patterns of an existing subscription as they are now. Raises NotFound."""
         ...
 
-    async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
-        """Create or change the subscription and attach a consumer to it; an ephemeral one ends with its consumer."""
+    async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int, access: Access = OPEN) -> Attachment:
+        """Create or change the subscription and attach a consumer to it; an ephemeral one ends with its consumer.
+
+        Raises QuotaReached when ``access`` may make no more durable ones.
+        """
         ...
 
     def attach(self, name: str, consumer: Consumer, credit: int) -> Attachment:
@@ -164,9 +167,10 @@ class SubscriptionDesk(Protocol):
     """Durable subscriptions, to operators."""
 
     async def put_subscription(self, name: str, body: object, *, access: Access = OPEN) -> tuple[bool, dict[str, Any]]:
-        """Create or replace a durable subscription; returns (created, the full spec).
+        """Create or replace a durable subscription; returns (created, the full spec with its ``owner``: who made it).
 
-        Raises Forbidden when ``access`` may not subscribe to all its topics, those it has and those it is to have.
+        Raises Forbidden when ``access`` may not subscribe to all its topics, those it has and those it is to have, and
+        QuotaReached when it may make no more.
         """
         ...
 

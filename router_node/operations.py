@@ -26,6 +26,7 @@ from router_node.flow.deliver import Dispatch
 from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
 from router_node.pipeline import Pipeline
+from router_node.quotas import Quotas
 from router_node.replay_desk import MAX_RATE as SEEK_RATE
 from router_node.replay_desk import ReplayDesk, moment_text
 from router_node.replay_run import Again
@@ -48,10 +49,8 @@ from stores.ports import (
     StoredEvent,
 )
 
-CHECK_S = 2.0
-DISCARD_S = 5.0
-LOADED_AT_ONCE = 5_000
-TOLD_AT_ONCE = 500
+CHECK_S, DISCARD_S = 2.0, 5.0
+LOADED_AT_ONCE, TOLD_AT_ONCE = 5_000, 500
 KEPT = ("paused", "paused_reason", "skip_before_us")
 """What a PUT that does not say otherwise leaves as it is."""
 
@@ -84,6 +83,7 @@ class Operations:
         self.access: AccessDesk
         self._loaded = 0
         self._being_put: Counter[str] = Counter()
+        self._quotas = Quotas(pipeline.registry)
         self._check_destination = check_destination
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
@@ -113,10 +113,12 @@ class Operations:
 
     def _take_up(self, name: str, body: dict[str, Any]) -> None:
         registry = self._pipeline.registry
+        owner = body.pop("owner", None)
         try:
             spec = SubscriptionSpec.from_object(name, body)
             if name not in registry or registry.spec(name) != spec:
                 registry.put(spec)
+            registry.owners.note(name, owner)
         except (InvalidInput, Conflict) as error:
             self._pipeline.refused_subscriptions.add(name)
             log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
@@ -134,26 +136,28 @@ class Operations:
             self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
         return True
 
-    async def put(self, spec: SubscriptionSpec) -> bool:
-        """Create or change a subscription; a durable one is in the store before this returns."""
+    async def put(self, spec: SubscriptionSpec, access: Access = OPEN) -> bool:
+        """Create or change a subscription; a durable one is in the store before this returns. Raises QuotaReached."""
         registry = self._pipeline.registry
-        created = spec.name not in registry
-        before = None if created else registry.spec(spec.name)
-        registry.put(spec)
-        if spec.durable and spec != before:
-            self._being_put[spec.name] += 1
-            try:
-                await self._stored(self._database.subscriptions.put(spec.name, spec.to_object()))
-            except EventRouterError:
-                if before is None:
-                    registry.remove(spec.name)
-                else:
-                    registry.put(before)
-                raise
-            finally:
-                self._being_put -= Counter([spec.name])
-            await self.others.changed()
-        return created
+        async with self._quotas.turn(spec.name, access if spec.durable else OPEN) as owner:
+            before = registry.spec(spec.name) if spec.name in registry else None
+            registry.put(spec)
+            if before is None:
+                registry.owners.note(spec.name, owner)
+            if spec.durable and spec != before:
+                self._being_put[spec.name] += 1
+                try:
+                    await self._stored(self._database.subscriptions.put(spec.name, registry.to_store(spec)))
+                except EventRouterError:
+                    if before is None:
+                        registry.remove(spec.name)
+                    else:
+                        registry.put(before)
+                    raise
+                finally:
+                    self._being_put -= Counter([spec.name])
+                await self.others.changed()
+        return before is None
 
     async def put_subscription(self, name: str, body: object, *, access: Access = OPEN) -> tuple[bool, dict[str, Any]]:
         """See Management."""
@@ -164,12 +168,11 @@ class Operations:
         spec = SubscriptionSpec.from_object(name, keep_hidden(body, before.destination if before else {}))
         check_topics(access, spec.topics)
         if before is not None and isinstance(body, dict):
-            kept = {each: getattr(before, each) for each in KEPT if each not in body}
-            spec = replace(spec, **kept)
+            spec = replace(spec, **{each: getattr(before, each) for each in KEPT if each not in body})
         if not spec.durable:
             raise InvalidInput("an ephemeral subscription is opened by its consumer, over WebSocket", field="durable")
         self._check_destination(spec.destination)
-        return await self.put(spec), spec.public_object()
+        return await self.put(spec, access), registry.shown(spec)
 
     async def pause_subscription(self, name: str, reason: str) -> dict[str, Any]:
         """See Management."""
@@ -193,13 +196,13 @@ class Operations:
         await self.replays.end_of(
             name, "cancelled", f"replay {replay['id']}, of a seek, took its place", but=replay["id"]
         )
-        skip_before_us = spec["skip_before_us"]
-        return {"skip_before": moment_text(skip_before_us), "skip_before_us": skip_before_us, "replay": replay["id"]}
+        at_us = spec["skip_before_us"]
+        return {"skip_before": moment_text(at_us), "skip_before_us": at_us, "replay": replay["id"]}
 
     async def _change(self, name: str, **members: Any) -> dict[str, Any]:
         spec = replace(self._durable(name), **members)
         await self.put(spec)
-        return spec.public_object()
+        return self._pipeline.registry.shown(spec)
 
     def _durable(self, name: str) -> SubscriptionSpec:
         spec = self._pipeline.registry.spec(name)
@@ -226,8 +229,9 @@ class Operations:
     async def subscriptions(self) -> list[dict[str, Any]]:
         """See Management."""
         found: dict[str, dict[str, Any]] = {}
-        for spec in self._pipeline.registry.specs():
-            found[spec.name] = {**spec.public_object(), **_held(self._pipeline.registry.if_awake(spec.name))}
+        registry = self._pipeline.registry
+        for spec in registry.specs():
+            found[spec.name] = {**registry.shown(spec), **_held(registry.if_awake(spec.name))}
             if len(found) % TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)  # the node's leases are not to run out over a long list
         for other in await self.others.subscriptions():
@@ -242,7 +246,8 @@ class Operations:
 
         Consumers are counted where they are connected.
         """
-        return [{**dispatch.spec.public_object(), **_held(dispatch)} for dispatch in self._pipeline.registry]
+        registry = self._pipeline.registry
+        return [{**registry.shown(dispatch.spec), **_held(dispatch)} for dispatch in registry]
 
     async def event(self, event_id: str) -> StoredEvent:
         """See Management."""
@@ -378,11 +383,8 @@ def _held(dispatch: Dispatch | None) -> dict[str, int]:
     """Return what a node holds of a subscription: nothing, of one that sleeps."""
     if dispatch is None:
         return {"backlog": 0, "in_flight": 0, "consumers": 0}
-    return {
-        "backlog": dispatch.window.backlog,
-        "in_flight": len(dispatch.in_flight),
-        "consumers": dispatch.holders.near,
-    }
+    near = dispatch.holders.near
+    return {"backlog": dispatch.window.backlog, "in_flight": len(dispatch.in_flight), "consumers": near}
 
 
 def _priority_of(letter: DeadLetter) -> int:
