@@ -7,6 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+FORGET_EACH = 16
+"""Times in a window at which ids that are too old are let go of."""
+
 
 def delivered_id(event: Mapping[str, Any]) -> str:
     """Return what a delivered event object is remembered by: its id, and the replay that brings it again, if any."""
@@ -21,16 +24,20 @@ class RecentIds:
         self._capacity = capacity
         self._window_s = window_s
         self._now = now
+        self._forget_at = 0.0
         self._seen: OrderedDict[str, float] = OrderedDict()
 
     def add(self, event_id: str) -> None:
         """Remember ``event_id`` from now on; one already there counts as new again."""
         now = self._now()
+        if event_id in self._seen:
+            self._seen.move_to_end(event_id)
         self._seen[event_id] = now
-        self._seen.move_to_end(event_id)
         if len(self._seen) > self._capacity:
             self._seen.popitem(last=False)
-        self._forget(now)
+        if now >= self._forget_at:
+            self._forget(now)
+            self._forget_at = now + self._window_s / FORGET_EACH
 
     def __contains__(self, event_id: str) -> bool:
         added = self._seen.get(event_id)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from router_client.errors import EventRouterError
 from router_client.event import Event
 from router_client.spec import SubscriptionSpec
@@ -25,7 +27,7 @@ from stores.ports import (
 )
 
 
-class Published(NamedTuple):
+class Published(msgspec.Struct, frozen=True, gc=False):
     """An accepted event; ``duplicate`` when its id was accepted before within the deduplication window."""
 
     id: str

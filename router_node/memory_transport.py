@@ -22,7 +22,7 @@ from router_client.transports.admission import Admission
 from router_client.transports.port import Channel, Delivered, Inbox, Outcome, PublishResult, Records
 from router_client.transports.port import Settlement as ClientSettlement
 from router_client.wire import Failure
-from router_node.contract import Attachment, Delivery, Nack, Settlement
+from router_node.contract import Attachment, Delivery, Nack, Published, Settlement
 from router_node.memory_records import MemoryRecords
 from router_node.node import Node, embedded
 
@@ -70,7 +70,10 @@ class MemoryTransport:
         engine = self._running().engine
         async with self._admission.publish():
             results = await engine.publish([orjson.loads(body) for body in bodies], ack=ack)
-        return [result if isinstance(result, EventRouterError) else PublishResult(*result) for result in results]
+        return [
+            PublishResult(each.id, each.partition, each.duplicate) if isinstance(each, Published) else each
+            for each in results
+        ]
 
     async def subscribe(self, spec: SubscriptionSpec, inbox: Inbox, credit: int) -> Channel:
         """See Transport."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from partitioning.growth import Plan, Routes
 from partitioning.slots import slot_table
 from router_client.appending.records import Moved, NewRecord
@@ -29,7 +31,7 @@ class Placing:
         self.moved += 1
         self.routes.moved(moved.partition, moved.table)
         partition, table = self.routes.partition_of(record.slot)
-        return record._replace(partition=partition, table=table)
+        return replace(record, partition=partition, table=table)
 
     def former(self, record: NewRecord) -> int | None:
         """Return the partition that had a record's slot before, while it may know the record's id."""

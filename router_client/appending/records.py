@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from router_client.errors import EventRouterError, Unavailable
 
 MAX_BATCH_EVENTS = 128
 MAX_BATCH_BYTES = 256 * 1024
 
 
-class NewRecord(NamedTuple):
+class NewRecord(msgspec.Struct, frozen=True, gc=False):
     """One encoded event to append. ``dedup_id`` is the id its publisher chose, None when the node made it.
 
     ``table`` is the number of partitions by which ``partition`` was found from ``slot``. ``kept`` is the event's id

@@ -10,8 +10,8 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from partitioning.slots import slot_of
@@ -45,7 +45,7 @@ FIRST_PROBE_S, LONGEST_PROBE_S = 0.2, 5.0
 log = structlog.get_logger(__name__)
 
 
-class Held(NamedTuple):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """An event on its way to the store, and the entry that waits for it."""
 
     entry: Entry

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 
+from msgspec.structs import replace
+
 from router_client.appending.intake import ACK_LEVELS, Accepted, Check, Intake
 from router_client.errors import EventRouterError, Forbidden, InvalidInput, Unavailable
 from router_client.event import MAX_EVENT_BYTES, Event
@@ -73,7 +75,7 @@ class Publisher:
         records = [each[1] for each in accepted if type(each) is tuple]
         if ack == "stored":
             ids = [each[0] for each in accepted if type(each) is tuple]
-            records = [record._replace(kept=event_id) for record, event_id in zip(records, ids, strict=True)]
+            records = [replace(record, kept=event_id) for record, event_id in zip(records, ids, strict=True)]
         append = self._append_replicated if ack == "replicated" else self._append
         answer: asyncio.Future[Results] = asyncio.get_running_loop().create_future()
         self._hand_in(append, accepted, records, partial(_resolve, answer))

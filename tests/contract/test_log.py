@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
+from msgspec import structs
 
 from partitioning.keys import Keys
 from partitioning.leases import LEASE_SCRIPTS, Leases
@@ -482,8 +483,8 @@ async def test_another_server_begins_a_generation_and_goes_on_taking_appends(log
 
 async def test_events_of_one_key_are_numbered_in_order_whatever_their_priorities(logs: Logs) -> None:
     levels = [5, 9, 0, 9, 5]
-    records = [record(n, priority=level)._replace(slot=7) for n, level in enumerate(levels)]
-    others = [record(10 + n, priority=level)._replace(slot=100 + n) for n, level in enumerate(levels)]
+    records = [structs.replace(record(n, priority=level), slot=7) for n, level in enumerate(levels)]
+    others = [structs.replace(record(10 + n, priority=level), slot=100 + n) for n, level in enumerate(levels)]
     await logs.ingest.append([each for pair in zip(records, others, strict=True) for each in pair])
 
     entries = await logs.ingest.read([(P, level) for level in range(10)], 10)
@@ -638,7 +639,7 @@ async def test_nothing_is_brought_past_what_else_came_into_its_stream(logs: Logs
 @SHARED
 async def test_what_is_large_is_not_brought(logs: Logs) -> None:
     logs.ingest.follower = followed = Followed()
-    await logs.ingest.append([record(1)._replace(body=b'{"x":"%s"}' % (b"x" * 20_000))])
+    await logs.ingest.append([structs.replace(record(1), body=b'{"x":"%s"}' % (b"x" * 20_000))])
     assert (followed.rings, followed.entries) == ([(P, 5)], [])
 
 
