@@ -21,6 +21,7 @@ from router_client.errors import (
     NotFound,
     NotStored,
     Overloaded,
+    QuotaReached,
     Unauthenticated,
     Unavailable,
 )
@@ -89,6 +90,7 @@ def _next_step(error: EventRouterError) -> str:
         NotFound: "list what there is: `event-router events list`, and likewise dlq, nodes and partitions",
         NotStored: "what comes now: `event-router tail`; what failed: `event-router dlq list`",
         Unauthenticated: "set ER_TOKEN or --token-file; `event-router auth keys create --help` tells of the first key",
+        QuotaReached: "delete what you no longer need (`event-router subscriptions list`), or ask for a higher limit",
         Forbidden: "see what you may do: `event-router auth me`",
         Conflict: "look at the present state first",
         InvalidInput: "correct what it names; `--help` shows examples",

@@ -5,6 +5,7 @@ EventRouterError
 ├── TooLarge           413  a body, frame or event exceeds its limit
 ├── Unauthenticated    401  no credentials, or none that are valid now
 ├── Forbidden          403  who asks is known, and no policy allows it
+│   └── QuotaReached   403  it has as many as its policies allow; it must delete one first
 ├── NotFound           404  no such event, subscription or dead letter
 ├── Conflict           409  the request contradicts what is there
 │   ├── PreconditionFailed 412  it was changed since the caller looked; nothing was changed now
@@ -72,6 +73,12 @@ class Forbidden(EventRouterError):
     """Who asks is known, and none of its policies allows this."""
 
     code, title, status = "forbidden", "Not allowed", 403
+
+
+class QuotaReached(Forbidden):
+    """Who asks has as many as its policies allow; waiting does not help, deleting one does."""
+
+    code, title = "quota_reached", "Quota reached"
 
 
 class NotFound(EventRouterError):
@@ -143,6 +150,7 @@ _BY_CODE: dict[str, type[EventRouterError]] = {
         TooLarge,
         Unauthenticated,
         Forbidden,
+        QuotaReached,
         NotFound,
         Conflict,
         PreconditionFailed,

@@ -146,8 +146,11 @@ class Engine(Protocol):
         """Return the patterns of an existing subscription as they are now. Raises NotFound."""
         ...
 
-    async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
-        """Create or change the subscription and attach a consumer to it; an ephemeral one ends with its consumer."""
+    async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int, access: Access = OPEN) -> Attachment:
+        """Create or change the subscription and attach a consumer to it; an ephemeral one ends with its consumer.
+
+        Raises QuotaReached when ``access`` may make no more durable ones.
+        """
         ...
 
     def attach(self, name: str, consumer: Consumer, credit: int) -> Attachment:
@@ -168,10 +171,12 @@ class SubscriptionDesk(Protocol):
     async def put_subscription(
         self, name: str, body: object, expected: int | None = None, *, access: Access = OPEN
     ) -> tuple[bool, dict[str, Any]]:
-        """Create or replace a durable subscription; returns (created, the full spec with its ``revision``).
+        """Create or replace a durable subscription; returns (created, the full spec with its ``revision`` and its
+        ``owner``: who made it).
 
-        ``expected`` is a revision, ABSENT or PRESENT (see SubscriptionStore). Raises PreconditionFailed, and Forbidden
-        when ``access`` may not subscribe to all its topics, those it has and those it is to have.
+        ``expected`` is a revision, ABSENT or PRESENT (see SubscriptionStore). Raises PreconditionFailed, Forbidden
+        when ``access`` may not subscribe to all its topics, those it has and those it is to have, and QuotaReached when
+        it may make no more.
         """
         ...
 

@@ -47,6 +47,7 @@ from router_node.replaying import Replaying
 from router_node.retention import Retention
 from router_node.secured import Secured, secure
 from router_node.security.directory_sync import NOTICE
+from router_node.security.gate import OPEN, Access
 from router_node.security.permit import Permit
 from router_node.security.shared_counts import COUNT_SCRIPTS
 from router_node.starting import agreed_plan, when_there
@@ -125,7 +126,7 @@ class Node:
         """See Engine."""
         return self.pipeline.registry.spec(name).topics
 
-    async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int) -> Attachment:
+    async def open(self, spec: SubscriptionSpec, consumer: Consumer, credit: int, access: Access = OPEN) -> Attachment:
         """See Engine."""
         _check_destination(spec)
         registry = self.pipeline.registry
@@ -137,7 +138,7 @@ class Node:
             spec = replace(spec, **{each: getattr(registry.spec(spec.name), each) for each in KEPT})
         if not spec.durable and spec.name in registry and not registry.spec(spec.name).durable:
             raise Conflict(f"an ephemeral subscription named {spec.name} is open already", field="name")
-        await self.management.put(spec)
+        await self.management.put(spec, access)
         return self.attach(spec.name, consumer, credit)
 
     def attach(self, name: str, consumer: Consumer, credit: int) -> Attachment:

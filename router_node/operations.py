@@ -23,6 +23,7 @@ from router_node.letter_desk import LetterDesk
 from router_node.log.port import IngestLog, LaneLog
 from router_node.others import Alone, Others
 from router_node.pipeline import Pipeline
+from router_node.quotas import Quotas
 from router_node.replay_desk import MAX_RATE as SEEK_RATE
 from router_node.replay_desk import ReplayDesk, moment_text
 from router_node.requeue import Requeue
@@ -43,8 +44,7 @@ from stores.ports import (
 )
 from stores.subscriptions import ABSENT
 
-CHECK_S = 2.0
-DISCARD_S = 5.0
+CHECK_S, DISCARD_S = 2.0, 5.0
 LOADED_AT_ONCE = 5_000
 LISTED, TRIES = 1_000, 3
 KEPT = ("paused", "paused_reason", "skip_before_us")
@@ -78,6 +78,7 @@ class Operations:
         self.access: AccessDesk
         self._loaded = 0
         self._turns = Turns()
+        self._quotas = Quotas(pipeline.registry)
         self._check_destination = check_destination
         self.others: Others = Alone()
         self.requeue = Requeue(pipeline, ingest, lanes, lambda: self.others)
@@ -112,11 +113,13 @@ class Operations:
         registry = self._pipeline.registry
         if name in registry and registry.revision(name) > revision:
             return  # learned of meanwhile
+        owner = body.pop("owner", None)
         try:
             spec = SubscriptionSpec.from_object(name, body)
             if name not in registry or registry.spec(name) != spec:
                 registry.put(spec)
             registry.stored(name, revision)
+            registry.owners.note(name, owner)
         except (InvalidInput, Conflict) as error:
             self._pipeline.refused_subscriptions.add(name)
             log.error("a stored subscription is refused; mend it with PUT", subscription=name, error=str(error))
@@ -134,9 +137,10 @@ class Operations:
             self._pipeline.end(name, NotFound(f"subscription {name} was deleted", field="name"))
         return True
 
-    async def put(self, spec: SubscriptionSpec) -> None:
-        """Create or change a subscription; a durable one is in the store before this returns."""
-        await self._edit(spec.name, lambda _: spec)
+    async def put(self, spec: SubscriptionSpec, access: Access = OPEN) -> None:
+        """Create or change a subscription; a durable one is in the store before this returns. Raises QuotaReached."""
+        async with self._quotas.turn(spec.name, access if spec.durable else OPEN) as owner:
+            await self._edit(spec.name, lambda _: spec, owner=owner)
 
     async def put_subscription(
         self, name: str, body: object, expected: int | None = None, *, access: Access = OPEN
@@ -157,24 +161,34 @@ class Operations:
                 )
             return spec
 
-        spec, put = await self._edit(name, edited, expected)
-        return put.created, {**spec.public_object(), "revision": put.revision}
+        async with self._quotas.turn(name, access) as owner:
+            spec, put = await self._edit(name, edited, expected, owner)
+        return put.created, {**self._pipeline.registry.shown(spec), "revision": put.revision}
 
     async def _edit(
-        self, name: str, edited: Callable[[SubscriptionSpec | None], SubscriptionSpec], expected: int | None = None
+        self,
+        name: str,
+        edited: Callable[[SubscriptionSpec | None], SubscriptionSpec],
+        expected: int | None = None,
+        owner: str | None = None,
     ) -> tuple[SubscriptionSpec, Put]:
-        """Make of a subscription (None when there is none) what ``edited`` says, in the store and on all nodes."""
+        """Make of a subscription (None when there is none) what ``edited`` says, in the store and on all nodes.
+
+        A new one is the ``owner``'s.
+        """
         async with self._turns.of(name):
             registry = self._pipeline.registry
             before = registry.spec(name) if name in registry else None
             spec = edited(before)
             put = Put(before is None, registry.revision(name) if before is not None else ABSENT)
             registry.put(spec)
+            if before is None:
+                registry.owners.note(name, owner)
             if not spec.durable or (spec == before and expected is None):
                 registry.stored(name, put.revision)
                 return spec, put
             try:
-                stored = await self._stored(self._database.subscriptions.put(name, spec.to_object(), expected))
+                stored = await self._stored(self._database.subscriptions.put(name, registry.to_store(spec), expected))
             except EventRouterError:
                 self._take_back(name, before, put.revision)
                 raise
@@ -215,8 +229,8 @@ class Operations:
         await self.replays.end_of(
             name, "cancelled", f"replay {replay['id']}, of a seek, took its place", but=replay["id"]
         )
-        skip_before_us = spec["skip_before_us"]
-        return {"skip_before": moment_text(skip_before_us), "skip_before_us": skip_before_us, "replay": replay["id"]}
+        at_us = spec["skip_before_us"]
+        return {"skip_before": moment_text(at_us), "skip_before_us": at_us, "replay": replay["id"]}
 
     async def _change(self, name: str, **members: Any) -> dict[str, Any]:
         """Change some members and no others, also when another node has just changed those: then once more."""
@@ -227,7 +241,7 @@ class Operations:
             except PreconditionFailed:
                 await self.load_subscriptions()
             else:
-                return {**spec.public_object(), "revision": put.revision}
+                return {**self._pipeline.registry.shown(spec), "revision": put.revision}
         raise Conflict(f"{name} is being changed by others all the time; try again", field="name")
 
     def _durable(self, name: str) -> SubscriptionSpec:
@@ -279,7 +293,7 @@ class Operations:
 
     def _shown(self, name: str) -> dict[str, Any]:
         registry = self._pipeline.registry
-        told = {**registry.spec(name).public_object(), "revision": registry.revision(name)}
+        told = {**registry.shown(registry.spec(name)), "revision": registry.revision(name)}
         return {**told, **_held(registry.if_awake(name))}
 
     async def event(self, event_id: str) -> StoredEvent:
@@ -334,11 +348,8 @@ def _held(dispatch: Dispatch | None) -> dict[str, int]:
     """Return what a node holds of a subscription: nothing, of one that sleeps."""
     if dispatch is None:
         return {"backlog": 0, "in_flight": 0, "consumers": 0}
-    return {
-        "backlog": dispatch.window.backlog,
-        "in_flight": len(dispatch.in_flight),
-        "consumers": dispatch.holders.near,
-    }
+    near = dispatch.holders.near
+    return {"backlog": dispatch.window.backlog, "in_flight": len(dispatch.in_flight), "consumers": near}
 
 
 async def _check(call: Any, well: str) -> dict[str, Any]:

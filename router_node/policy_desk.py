@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from router_client.errors import Conflict, Forbidden, NotFound
+from router_client.errors import Conflict, Forbidden, InvalidInput, NotFound
 from router_node.access_contract import Asker
 from router_node.audit_trail import AuditTrail, Deed
 from router_node.security.directory import MAX_POLICIES, Directory
@@ -38,6 +38,8 @@ class PolicyDesk:
 
     async def put(self, by: Asker, name: str, body: object) -> tuple[bool, dict[str, Any]]:
         """See access_contract.PolicyDesk."""
+        if body == {}:
+            raise InvalidInput("a policy says what it allows, such as its members; DELETE takes one away", field="body")
         policy = policy_from(name, body)
         _check_own(name, "it cannot be changed")
         check_cover(by.access, [policy])

@@ -32,7 +32,8 @@ class Tls:
         """Raises OSError (ssl.SSLError is one) for files that cannot be used."""
         self._files = files
         self._seen = _ages(files)
-        self.context = _context(files)
+        self.context = _Newest(ssl.PROTOCOL_TLS_SERVER)
+        self.context.newest = _context(files)
 
     async def keep_up(self) -> None:
         """Take up files that change, until cancelled. A pair that does not fit together, yet, is passed over."""
@@ -46,15 +47,33 @@ class Tls:
             ages = _ages(self._files)
             if ages == self._seen:
                 return
-            _context(self._files)  # a context that takes half a pair serves nobody: tried on another first
-            self.context.load_cert_chain(self._files.cert, self._files.key)
-            if self._files.client_ca is not None:
-                self.context.load_verify_locations(self._files.client_ca)
+            self.context.newest = _context(self._files)
         except OSError as error:
             log.warning("new TLS files cannot be used; going on with those before", error=str(error))
             return
         self._seen = ages
         log.info("new TLS files are in use", cert=str(self._files.cert))
+
+
+class _Newest(ssl.SSLContext):
+    """What a socket listens with: each connection that begins is handed to the ``newest`` context.
+
+    Certificates can be added to a context and not taken out of it, and its tickets resume sessions unverified, so what
+    is read anew is another one.
+    """
+
+    newest: ssl.SSLContext
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Begin the TLS of one connection."""
+        return self.newest.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
 
 def _context(files: Files) -> ssl.SSLContext:

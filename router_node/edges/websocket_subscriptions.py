@@ -38,7 +38,7 @@ class OpenSubscriptions:
         subscription = OpenSubscription(name, self._outbox, self._ended)
         self._by_name[name] = self._by_key[subscription.key] = subscription
         try:
-            subscription.attachment = await self._engine.open(frame.spec, subscription, frame.credit)
+            subscription.attachment = await self._engine.open(frame.spec, subscription, frame.credit, access)
         except BaseException:
             self._forget(subscription)
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import nsmallest
+from typing import Any
 
 from router_client.errors import Conflict
 from router_client.event import MAX_EVENT_BYTES
@@ -17,6 +18,7 @@ from router_node.delivery.high_water import HighWater
 from router_node.flow.deliver import Dispatch
 from router_node.log.port import PartitionState
 from router_node.routing.name_order import NameOrder
+from router_node.routing.owners import Owners
 from router_node.routing.route import Receiver, Route
 from router_node.routing.route_table import Document, RouteTable
 from router_node.routing.subscription import Subscription
@@ -49,6 +51,7 @@ class Registry:
         self._high_water = HighWater()
         self._frozen: set[int] = set()
         self._waking = self._wake
+        self.owners = Owners()
         self.routes = RouteTable()
         self.changed: Callable[[str], None] = lambda _: None
 
@@ -144,12 +147,22 @@ class Registry:
         if subscription is None:
             return None
         self._order.went(name)
+        self.owners.forget(name)
         self.routes.remove(subscription.route)
         subscription.ended = True
         self._high_water.forget(name)
         self._awake.pop(name, None)
         self.changed(name)
         return subscription.dispatch
+
+    def shown(self, spec: SubscriptionSpec) -> dict[str, Any]:
+        """Return what people get to see of a spec: with who made the subscription."""
+        return {**spec.public_object(), "owner": self.owners.of(spec.name)}
+
+    def to_store(self, spec: SubscriptionSpec) -> dict[str, Any]:
+        """Return what the store is to keep of a spec: with who made the subscription, where that is known."""
+        owner = self.owners.of(spec.name)
+        return spec.to_object() if owner is None else {**spec.to_object(), "owner": owner}
 
     # -- partitions come and go
 

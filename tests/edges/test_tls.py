@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from router_client.client import EventRouterClient
 from router_client.errors import ConnectionLost, InvalidInput, Unauthenticated
 from router_client.options import ClientOptions
 from router_node.config import ConfigError, Settings, load_settings
+from router_node.edges import tls as node_tls
 from router_node.edges.security import security_of
 from router_node.edges.server import serve
 from router_node.edges.tls import Files, Tls
@@ -207,6 +210,64 @@ def test_a_new_certificate_is_taken_up_and_a_bad_one_is_not(tmp_path: Path) -> N
     (tmp_path / "other.key").replace(key)
     tls.look()
     assert _shown(tls) != first
+
+
+def _bundle(path: Path, *authorities: trustme.CA) -> None:
+    """Write authorities into a file as a whole: who reads it finds what was there or all that is there now."""
+    written = path.with_suffix(".new")
+    written.write_bytes(b"".join(each.cert_pem.bytes() for each in authorities))
+    written.replace(path)
+
+
+def _asked(context: ssl.SSLContext, address: str, session: ssl.SSLSession | None = None) -> tuple[bytes, Any, bool]:
+    """Ask a node how it is, perhaps resuming a session; returns its answer, the session and whether it was resumed.
+
+    Raises OSError when the node ends the connection.
+    """
+    host, _, port = address.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=host, session=session) as connection,
+    ):
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer = connection.recv(4096)
+        if not answer:
+            raise ConnectionResetError("closed without an answer")
+        return answer, connection.session, bool(connection.session_reused)
+
+
+def _asked_for_ever(context: ssl.SSLContext, address: str) -> None:
+    give_up_at = time.monotonic() + 10
+    while time.monotonic() < give_up_at:
+        _asked(context, address)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_an_authority_that_was_taken_out_is_trusted_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: ssl.TLSVersion
+) -> None:
+    monkeypatch.setattr(node_tls, "LOOK_S", 0.05)
+    authorities = tmp_path / "clients.pem"
+    _bundle(authorities, CLIENTS, FOREIGN)
+    contexts = []
+    for name, ca in (("kept", CLIENTS), ("gone", FOREIGN)):
+        context = ssl.create_default_context(cafile=_authority(tmp_path, "ca.pem", CA))
+        context.minimum_version = context.maximum_version = version
+        context.load_cert_chain(*_written(tmp_path, name, ca.issue_cert(f"{name}.example.org", common_name=name)))
+        contexts.append(context)
+    kept, gone = contexts
+
+    async with _served(tmp_path, tls_client_ca=str(authorities), tls_client_auth="required") as address:
+        answer, session, _ = await asyncio.to_thread(_asked, gone, address)
+        assert b"200 OK" in answer
+        assert (await asyncio.to_thread(_asked, gone, address, session))[2], "there is something to resume"
+
+        _bundle(authorities, CLIENTS)
+        with pytest.raises(OSError, match=r"."):
+            await asyncio.to_thread(_asked_for_ever, gone, address)
+        with pytest.raises(OSError, match=r"."):
+            await asyncio.to_thread(_asked, gone, address, session)
+        assert b"200 OK" in (await asyncio.to_thread(_asked, kept, address))[0]
 
 
 def test_settings_that_do_not_fit_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,11 +62,14 @@ _MEMBERS = listed(
 _WHOLE: dict[str, Json] = {**RIGHTS, "members": _MEMBERS, "limits": LIMITS}
 
 SCHEMAS: dict[str, Json] = {
-    "NewPolicy": asked(
-        "What members may do; what is left out allows nothing.",
-        (),
-        **{name: maybe(each) for name, each in _WHOLE.items()},
-    ),
+    "NewPolicy": {
+        **asked(
+            "What members may do; what is left out allows nothing.",
+            (),
+            **{name: maybe(each) for name, each in _WHOLE.items()},
+        ),
+        "minProperties": 1,
+    },
     "Policy": told("A policy.", name=NAME, built_in=boolean("It cannot be changed."), **_WHOLE),
 }
 
@@ -103,11 +106,10 @@ NOUN = Noun(
                 "Make a policy, or replace it",
                 description=(
                     "It holds for who is connected too, within two seconds. 403 also when it would allow what who asks "
-                    "may not do; 409 when it is built in, or was changed at the same moment. "
-                    "Without a body it allows nothing."
+                    "may not do; 409 when it is built in, or was changed at the same moment."
                 ),
                 parameters=[_NAME],
-                body=takes(ref("NewPolicy"), ORDERS, required=False),
+                body=takes(ref("NewPolicy"), ORDERS),
                 answers={
                     200: answer("It was replaced.", ref("Policy"), POLICY),
                     201: answer("It was made.", ref("Policy"), POLICY),

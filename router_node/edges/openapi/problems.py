@@ -13,6 +13,7 @@ from router_client.errors import (
     NotStored,
     Overloaded,
     PreconditionFailed,
+    QuotaReached,
     RateLimited,
     TooLarge,
     Unauthenticated,
@@ -46,6 +47,10 @@ PROBLEMS = (
         "No credentials came, or none that are valid now.", Unauthenticated("send a key, as authorization: Bearer KEY")
     ),
     Problem("Who asks is known, and no policy allows it.", Forbidden("key:billing may not change the cluster")),
+    Problem(
+        "Who asks has made as many durable subscriptions as its policies allow.",
+        QuotaReached("key:billing has made 50 durable subscriptions that are there; delete one first", field="name"),
+    ),
     Problem("There is no such thing, or nothing at this address.", NotFound("no dead letter 7-0", field="id")),
     Problem(
         "The address does not offer this method; the header `Allow` lists those it does.",

@@ -7,6 +7,7 @@ from router_client.destination import (
     MAX_CONCURRENCY,
     MAX_HEADER_CHARS,
     MAX_HEADERS,
+    MAX_KAFKA_CONCURRENCY,
     MAX_RATE,
     MAX_SECRETS,
     MAX_TIMEOUT_S,
@@ -53,6 +54,17 @@ _WEBHOOK: dict[str, Json] = {
     },
     "retry_on": listed(integer(300, 499), "Statuses that are tried again, though others like them are refusals."),
 }
+_KAFKA: dict[str, Json] = {
+    "bootstrap": maybe(_text("The brokers, host:port[,host:port...]; null: the node's own.", maxLength=MAX_URL_CHARS)),
+    "format": choice("event", "cloudevent", description="What a record holds.", default="event"),
+    "mode": choice("structured", "binary", description="How CloudEvents are sent.", default="structured"),
+    "key": choice(
+        "correlation_id", "id", "type", "source", "none", description="A record's key.", default="correlation_id"
+    ),
+    "concurrency": integer(1, MAX_KAFKA_CONCURRENCY, "Records under way at once.", default=1000),
+    "timeout_s": number(0.1, MAX_TIMEOUT_S, "Less than ack_timeout_s.", default=15),
+}
+_KAFKA_TOPIC = _text("The Kafka topic.", pattern="^[A-Za-z0-9._-]{1,249}$")
 _URL = _text("An https:// URL.", format="uri", maxLength=MAX_URL_CHARS)
 _SETTINGS: dict[str, Json] = {
     "filter": anything('Conditions on the event, such as {"payload.amount": {"$gt": 100}}; see docs/http-api.md.'),
@@ -95,6 +107,7 @@ _TOLD: dict[str, Json] = {
     "durable": boolean("It keeps its backlog while nobody is connected."),
     "destination": ref("Destination"),
     "revision": _REVISION,
+    "owner": maybe(_text("Who made it, a principal's name; null: nobody who was known.")),
 }
 
 SCHEMAS: dict[str, Json] = {
@@ -109,7 +122,7 @@ SCHEMAS: dict[str, Json] = {
         destination=maybe(ref("NewDestination")),
     ),
     "NewDestination": {
-        "description": "Where its events go: to consumers that connect, or to a webhook.",
+        "description": "Where its events go: to consumers that connect, to a webhook, or to a Kafka topic.",
         "oneOf": [
             asked("Consumers that connect.", ["kind"], kind={"const": "consumer"}),
             asked(
@@ -119,6 +132,13 @@ SCHEMAS: dict[str, Json] = {
                 url=_URL,
                 **{name: maybe(schema) if "type" in schema else schema for name, schema in _WEBHOOK.items()},
             ),
+            asked(
+                "A Kafka topic.",
+                ["kind", "topic"],
+                kind={"const": "kafka"},
+                topic=_KAFKA_TOPIC,
+                **{name: maybe(schema) for name, schema in _KAFKA.items()},
+            ),
         ],
     },
     "Destination": {
@@ -126,6 +146,7 @@ SCHEMAS: dict[str, Json] = {
         "oneOf": [
             told("Consumers that connect.", kind={"const": "consumer"}),
             told("A webhook.", kind={"const": "webhook"}, url=_URL, **_WEBHOOK),
+            told("A Kafka topic.", kind={"const": "kafka"}, topic=_KAFKA_TOPIC, **_KAFKA),
         ],
     },
     "Subscription": told("A subscription, in full.", **_TOLD),
@@ -149,5 +170,6 @@ SUBSCRIPTION: Json = {
     "paused_reason": "",
     "skip_before_us": 0,
     "revision": 42,
+    "owner": "key:shop",
 }
 SHOWN: Json = {**SUBSCRIPTION, "backlog": 3, "in_flight": 1, "consumers": 2}
