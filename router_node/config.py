@@ -270,6 +270,10 @@ class Settings(BaseModel):
         values["kafka_destinations"] = tuple(map(redact, self.kafka_destinations))
         return values
 
+    def given(self) -> dict[str, Any]:
+        """Return those settings that were given, redacted: what a node is told beyond the defaults."""
+        return {name: value for name, value in self.redacted().items() if name in self.model_fields_set}
+
 
 def _parsed(parse: Callable[[], object]) -> None:
     """Have a fault of input be a fault of settings."""

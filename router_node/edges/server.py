@@ -100,7 +100,12 @@ async def serve(
     listener = listen(host, port, reuse_port=settings.reuse_port)
     with listener:
         ready_at = f"{'http' if tls is None else 'https'}://{_shown(host)}:{listener.getsockname()[1]}"
-        await serve_app(app, listener, limits, stop, lambda: ready(ready_at), tls)
+
+        def serving() -> None:
+            log.info("the node serves", address=ready_at, node=settings.node_id, settings=settings.given())
+            ready(ready_at)
+
+        await serve_app(app, listener, limits, stop, serving, tls)
 
 
 async def serve_app(

@@ -178,7 +178,7 @@ async def test_a_broker_that_is_away_makes_no_dead_letters(
         records = await contents(own_kafka_server.bootstrap, topic, 8)
         await wait_for(lambda: counts.delivered == 8, 10, "all are acknowledged")
         assert counts.open_breakers == 0
-        page = await node.management.dead_letter_counts()
+        page = await node.management.letters.counts()
     assert {orjson.loads(record.value)["id"] for record in records} == set(ids)
     assert not page.counts
 
