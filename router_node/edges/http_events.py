@@ -18,6 +18,7 @@ from router_client.kept_form import publish_body
 from router_client.topics import check_pattern
 from router_client.trace_context import extract, outgoing
 from router_node.contract import Engine, Management, Published, Results
+from router_node.edges import cloudevent_answers
 from router_node.edges.bodies import Bodies, content_type, integer, query
 from router_node.edges.door import access_of
 from router_node.edges.limits import Limits
@@ -57,12 +58,16 @@ class EventRoutes:
         wanted = self._event_query(request)
         check_events(access_of(request), wanted.type)
         page = await self._management.events(wanted)
+        if cloudevent_answers.wants(request, cloudevents.BATCH):
+            return cloudevent_answers.batch(request, page)
         return json_response({"events": [orjson.Fragment(event.body) for event in page.events], "next": page.next})
 
     async def one(self, request: Request) -> Response:
         """GET /v1/events/{id}."""
         query(request)
         event = await self._event(request)
+        if cloudevent_answers.wants(request, cloudevents.STRUCTURED):
+            return cloudevent_answers.structured(event)
         return Response(event.body, media_type="application/json")
 
     async def trace(self, request: Request) -> Response:

@@ -95,6 +95,28 @@ async def test_cloudevents_in_all_three_modes(http: Http) -> None:
     assert (status, body["field"]) == (400, "type")
 
 
+async def test_stored_events_are_given_as_cloudevents_to_who_asks_so(http: Http) -> None:
+    for name in ("e-1", "e-2", "e-3"):
+        await post(http, orjson.dumps({**GOOD, "id": name}))
+        await stored(http, name)
+    async with http.get(
+        "/v1/events/e-1", headers={"accept": "text/html, application/cloudevents+json;q=0.9"}
+    ) as answer:
+        assert (answer.content_type, answer.headers["vary"]) == ("application/cloudevents+json", "accept")
+        one = orjson.loads(await answer.read())
+    assert (one["specversion"], one["id"], one["type"], one["data"]) == ("1.0", "e-1", GOOD["type"], GOOD["payload"])
+
+    found, page = [], "/v1/events?order=asc&limit=2"
+    while page:
+        async with http.get(page, headers={"accept": "application/cloudevents-batch+json"}) as answer:
+            assert answer.content_type == "application/cloudevents-batch+json"
+            found += orjson.loads(await answer.read())
+            page = str(answer.links["next"]["url"].relative()) if "next" in answer.links else ""
+    assert [each["id"] for each in found] == ["e-1", "e-2", "e-3"]
+    _, again = await post(http, orjson.dumps(found), "application/cloudevents-batch+json")
+    assert [(each["id"], each["duplicate"]) for each in again["results"]] == [(n, True) for n in ("e-1", "e-2", "e-3")]
+
+
 async def test_trace_context_of_the_request_is_kept_unless_the_event_has_its_own(http: Http) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     own = "00-11111111111111111111111111111111-2222222222222222-00"

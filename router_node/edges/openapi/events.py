@@ -10,6 +10,7 @@ from router_node.edges.openapi.parts import (
     JSON,
     Json,
     Noun,
+    also,
     answer,
     anything,
     asked,
@@ -186,7 +187,18 @@ NOUN = Noun(
                     LIMIT,
                     CURSOR,
                 ],
-                answers={200: answer("A page of events.", ref("EventPage"), {"events": [STORED], "next": None})},
+                description=(
+                    "With `accept: application/cloudevents-batch+json` a page is a batch of CloudEvents, and the "
+                    "header `Link` leads to the next."
+                ),
+                answers={
+                    200: also(
+                        answer("A page of events.", ref("EventPage"), {"events": [STORED], "next": None}),
+                        listed(ref("CloudEvent")),
+                        [CLOUD_EVENT],
+                        "application/cloudevents-batch+json",
+                    )
+                },
                 errors=(409, 503),
             ),
             "post": operation(
@@ -219,7 +231,14 @@ NOUN = Noun(
                 "getEvent",
                 "Look at a stored event",
                 parameters=[ID],
-                answers={200: answer("The event.", ref("Event"), STORED)},
+                answers={
+                    200: also(
+                        answer("The event; as a CloudEvent where that is what is accepted.", ref("Event"), STORED),
+                        ref("CloudEvent"),
+                        CLOUD_EVENT,
+                        "application/cloudevents+json",
+                    )
+                },
                 errors=(404, 409, 503),
             ),
         },

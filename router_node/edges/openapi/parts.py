@@ -57,6 +57,11 @@ def answer(
     return {**found, "headers": dict(headers)} if headers else found
 
 
+def also(described: Json, schema: Json, example: Any, media_type: str) -> Json:
+    """Add another form that an answer may come in."""
+    return {**described, "content": {**described["content"], media_type: {"schema": schema, "example": example}}}
+
+
 def empty(description: str) -> Json:
     """Describe an answer without a body."""
     return {"description": description}
