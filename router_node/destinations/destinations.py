@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from router_client.errors import EventRouterError
 from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
-from router_node.contract import Consumer
 from router_node.destinations.addresses import Addresses
-from router_node.destinations.kafka import KafkaCounts, KafkaTopic, Send
-from router_node.destinations.webhook import Counts, Hold, Webhook
+from router_node.destinations.kafka import KafkaTopic, Send
+from router_node.destinations.outlet import Outlet, Tally
+from router_node.destinations.webhook import Counts, Webhook
 from router_node.destinations.webhook_call import Caller, calling
 from router_node.routing.registry import Registry
 
@@ -27,26 +27,6 @@ REFRESH_S = 1.0
 DRAIN_S = 3.0
 
 log = structlog.get_logger(__name__)
-
-
-class Destination(Consumer, Protocol):
-    """The consumer of a subscription that brings its events elsewhere."""
-
-    def begin(self, hold: Hold) -> None:
-        """Begin to take deliveries."""
-        ...
-
-    def change(self, spec: SubscriptionSpec) -> None:
-        """Take on another spec with a destination of the same kind."""
-        ...
-
-    def refresh(self) -> None:
-        """Allow as many deliveries as may begin now."""
-        ...
-
-    def stop(self) -> None:
-        """Begin no more; what is under way is still settled."""
-        ...
 
 
 class Destinations:
@@ -70,12 +50,12 @@ class Destinations:
         self._pause = pause
         self._send_to_kafka = send_to_kafka
         self._kinds: dict[str, str] = {}  # of what is there
-        self._there: dict[str, Destination] = {}
+        self._there: dict[str, Outlet] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._caller: Caller | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self.counts = Counts()
-        self.kafka_counts = KafkaCounts()
+        self.kafka_counts = Tally()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -117,7 +97,7 @@ class Destinations:
             self._kinds[name] = kind
             there.begin(dispatch.attach(there, 0))
 
-    def _made(self, spec: SubscriptionSpec, caller: Caller, share: Callable[[], int]) -> Destination:
+    def _made(self, spec: SubscriptionSpec, caller: Caller, share: Callable[[], int]) -> Outlet:
         if spec.destination["kind"] == "kafka":
             return KafkaTopic(spec, self._send_to_kafka, self._clock, self.kafka_counts, share, self._spawn)
         return Webhook(spec, caller, self._clock, self.counts, share, self._spawn, self._gone)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -14,9 +13,8 @@ from router_client.spec import SubscriptionSpec
 from router_node.clock import Clock
 from router_node.contract import Delivery, Nack, Remark, Settlement
 from router_node.delivery.retry import backoff_s
-from router_node.destinations.breaker import Breaker, State
+from router_node.destinations.outlet import Hold, Outlet, Tally
 from router_node.destinations.token_bucket import TokenBucket
-from router_node.destinations.voice import Voice
 from router_node.destinations.webhook_call import Answer, Caller, message_of
 
 GONE = 410
@@ -30,39 +28,19 @@ FAILURES = ("timed_out", "refused", "unreachable", "broken")
 log = structlog.get_logger(__name__)
 
 
-class Hold(Protocol):
-    """A hold on the subscription, as the webhook uses it."""
-
-    def set_credit(self, credit: int) -> None:
-        """Allow so many deliveries from now on."""
-        ...
-
-    def settle(self, settlement: Settlement) -> list[str]:
-        """Settle deliveries."""
-        ...
-
-    def undo(self, delivery_id: str) -> None:
-        """Give a delivery back without an attempt."""
-        ...
-
-    def detach(self, *, requeue: bool = True) -> None:
-        """Take no more."""
-        ...
-
-
-class Counts:
+class Counts(Tally):
     """What all webhooks of a node have done, for the metrics."""
 
     def __init__(self) -> None:
-        self.calls = self.delivered = self.failed = self.rejected = self.in_flight = self.open_breakers = 0
+        super().__init__()
+        self.calls = 0
         self.failures = dict.fromkeys(FAILURES, 0)
 
 
-class Webhook:
+class Webhook(Outlet):
     """Calls one endpoint from this node, as often and as much at a time as its part of the cluster's bounds allows.
 
-    Its credit is what it may begin now. ``share`` tells among how many nodes the bounds are divided, ``spawn`` runs a
-    call, and ``gone`` pauses the subscription when the endpoint says that it wants no more (410), if it can.
+    ``gone`` pauses the subscription when the endpoint says that it wants no more (410), if it can.
     """
 
     def __init__(
@@ -75,97 +53,42 @@ class Webhook:
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         gone: Callable[[SubscriptionSpec, str], Awaitable[bool]],
     ) -> None:
-        self._spec = spec
+        super().__init__(spec, clock, counts, share, spawn)
         self._caller = caller
-        self._clock = clock
         self._counts = counts
-        self._share = share
-        self._spawn = spawn
         self._gone = gone
-        self._breaker = Breaker()
-        self._in_flight = 0
         self._sharers = 0
         self._bucket = TokenBucket(None, clock.monotonic())
-        self._waking: asyncio.TimerHandle | None = None
-        self._voice = Voice()
-        self._hold: Hold | None = None
-
-    def begin(self, hold: Hold) -> None:
-        """Begin to take deliveries."""
-        self._hold = hold
-        self.refresh()
 
     def change(self, spec: SubscriptionSpec) -> None:
-        """Take on another spec of the same destination's kind; an endpoint that was mended is tried at once."""
-        if (spec.destination, spec.paused) != (self._spec.destination, self._spec.paused):
-            self._close_breaker()
-        self._spec, self._sharers = spec, 0
-        self.refresh()
+        """See Outlet."""
+        self._sharers = 0
+        super().change(spec)
 
     def push(self, deliveries: list[Delivery]) -> None:
         """See Consumer."""
         self._bucket.take(len(deliveries))
-        self._in_flight += len(deliveries)
-        self._counts.in_flight += len(deliveries)
-        for delivery in deliveries:
-            self._spawn(self._deliver(delivery))
+        super().push(deliveries)
 
-    def ended(self, error: EventRouterError) -> None:
-        """See Consumer."""
-        self.stop()
-
-    def stop(self) -> None:
-        """Begin no more calls; those under way still settle what they carry."""
-        hold, self._hold = self._hold, None
-        if self._waking is not None:
-            self._waking.cancel()
-        self._close_breaker()
-        if hold is not None:
-            hold.set_credit(0)
-            hold.detach(requeue=False)
-
-    def refresh(self) -> None:
-        """Allow what may begin now, and look again when that changes by itself."""
-        if self._hold is None:
-            return
-        if self._waking is not None:
-            self._waking.cancel()
-            self._waking = None
-        now = self._clock.monotonic()
-        self._divide(now)
-        state = self._breaker.state(now)
-        if state is State.OPEN:
-            self._hold.set_credit(0)
-            self._wake_at(self._breaker.reopens_at() or now, now)
-            return
-        most = 1 if state is State.HALF_OPEN else -(-int(self._spec.destination["concurrency"]) // self._sharers)
-        free, tokens = max(0, most - self._in_flight), self._bucket.available(now)
-        self._hold.set_credit(min(free, tokens))
-        if free and not tokens:
-            self._wake_at(self._bucket.next_at(now), now)
-
-    def _divide(self, now: float) -> None:
+    def _divide(self, now: float) -> int:
         sharers = self._share()
         if sharers != self._sharers:
             self._sharers = sharers
             rate = self._spec.destination["rate"]
             self._bucket.change(None if rate is None else rate / sharers, now)
+        return sharers
 
-    def _wake_at(self, at: float, now: float) -> None:
-        self._waking = asyncio.get_running_loop().call_later(max(at - now, 0.001), self.refresh)
+    def _may_begin(self, free: int, now: float) -> int:
+        tokens = self._bucket.available(now)
+        if free and not tokens:
+            self._wake_at(self._bucket.next_at(now), now)
+        return min(free, tokens)
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        spec, hold = self._spec, self._hold
-        probing = self._breaker.state(self._clock.monotonic()) is State.HALF_OPEN
-        try:
-            answer = await self._call(spec, delivery)
-            self._counts.calls += 1
-            if hold is not None:
-                await self._settle(spec, hold, delivery, answer, probing=probing)
-        finally:
-            self._in_flight -= 1
-            self._counts.in_flight -= 1
-            self.refresh()
+    async def _carry(self, spec: SubscriptionSpec, hold: Hold | None, delivery: Delivery, *, probing: bool) -> None:
+        answer = await self._call(spec, delivery)
+        self._counts.calls += 1
+        if hold is not None:
+            await self._settle(spec, hold, delivery, answer, probing=probing)
 
     async def _call(self, spec: SubscriptionSpec, delivery: Delivery) -> Answer:
         destination = spec.destination
@@ -212,23 +135,15 @@ class Webhook:
             return answer.kind != UNSENDABLE
         return status >= SERVER_FAULTS or status in RETRIED or status in spec.destination["retry_on"]
 
-    def _close_breaker(self) -> None:
-        if self._breaker.reopens_at() is not None:
-            self._counts.open_breakers -= 1
-        self._breaker = Breaker()
-
     def _healthy(self, spec: SubscriptionSpec) -> None:
-        if self._breaker.succeeded():
-            self._counts.open_breakers -= 1
+        if self._works_again():
             log.info("a webhook works again", subscription=spec.name, url=place_of(spec))
 
     def _unhealthy(self, spec: SubscriptionSpec, answer: Answer, error: str) -> None:
         if answer.kind in FAILURES:
             self._counts.failures[answer.kind] += 1
-        now = self._clock.monotonic()
-        before = self._breaker.reopens_at()
-        if self._breaker.failed(now):
-            self._counts.open_breakers += before is None
+        if self._is_left_alone():
+            now = self._clock.monotonic()
             log.warning(
                 "a webhook keeps failing and is left alone for a while",
                 subscription=spec.name,

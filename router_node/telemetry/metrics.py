@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from router_node.cluster.cluster import Cluster
 from router_node.destinations.destinations import Destinations
-from router_node.destinations.kafka import KafkaCounts
+from router_node.destinations.outlet import Tally
 from router_node.destinations.webhook import Counts
 from router_node.edges.conduct import TOLD, Conduct, Fault
 from router_node.edges.security import Security
@@ -136,7 +136,7 @@ class Metrics:
         self._gauge("er_rate_principals", "Principals whose rates are remembered", lambda: len(security().rates))
         self._gauge("er_seats", "Connections of principals that may have so many only", lambda: len(security().seats))
 
-    def _measure_kafka(self, d: KafkaCounts, kafka: KafkaSide) -> None:
+    def _measure_kafka(self, d: Tally, kafka: KafkaSide) -> None:
         b = kafka.counts
         self._counter("er_kafka_records", "Records consumed by bridges", lambda: b.records)
         self._counter("er_kafka_appended", "Records appended as events", lambda: b.appended)
